@@ -1,0 +1,8 @@
+"""The equations of KernelDNA as layers; imports torch only."""
+
+from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
+from kdna_zoo.layers.child_conv import ChildConv2d
+from kdna_zoo.layers.folding import fold_batch_norm
+from kdna_zoo.layers.static_modulation import StaticModulation
+
+__all__ = ["ChannelAttention", "ChildConv2d", "NormName", "StaticModulation", "fold_batch_norm"]

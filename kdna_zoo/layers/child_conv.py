@@ -1,0 +1,173 @@
+"""Child convolution: an ordinary convolution whose kernel comes from a shared parent.
+
+Source: KernelDNA, arXiv 2503.23379:
+
+    y = conv(x * g_j(x), W_p * (1 + a_f) * (1 + a_s))      with the child's own stride and padding
+
+The parent keeps its kernel, registered once. A child refers to the parent module without
+registering it and reads ``parent.weight`` in each forward, so that no tensor stands twice in
+``state_dict()`` and the tie survives ``deepcopy``, ``.to()`` and ``load_state_dict(assign=True)``.
+
+Shapes: N batch, I input channels, O output channels, K kernel size, H W.
+"""
+
+from collections import OrderedDict
+from typing import Any, Literal, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
+from kdna_zoo.layers.static_modulation import StaticModulation
+
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+
+
+class ChildConv2d(nn.Module):
+    """Convolution with a kernel derived from ``parent``'s and an attention on its input channels.
+
+    Args:
+        parent: The convolution that owns the kernel, weight (O, I / groups, K, K).
+        stride: The child's own stride, in pixels.
+        padding: The child's own padding in pixels, or ``"same"`` / ``"valid"``.
+        dilation: The child's own dilation.
+        groups: The child's own groups; the input has ``parent.weight.shape[1] * groups`` channels.
+        bias: Whether the child has a bias (always its own, never the parent's).
+        padding_mode: As in ``torch.nn.Conv2d``.
+        reduction: Bottleneck ratio r of the channel attention.
+        norm: Norm inside the channel attention, ``"batch"`` (published) or ``"layer"``.
+        device: Device of the adapter's parameters; the parent's if not given.
+        dtype: Type of the adapter's parameters; the parent's if not given.
+
+    Shape:
+        - Input: (N, I, H, W)
+        - Output: (N, O, H', W') as ``torch.nn.Conv2d`` with the same arguments
+    """
+
+    def __init__(
+        self,
+        parent: nn.Conv2d,
+        *,
+        stride: int | tuple[int, ...] = 1,
+        padding: str | int | tuple[int, ...] = 0,
+        dilation: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        bias: bool = False,
+        padding_mode: PaddingMode = "zeros",
+        reduction: int = 4,
+        norm: NormName = "batch",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        weight = parent.weight
+        device = weight.device if device is None else device
+        dtype = weight.dtype if dtype is None else dtype
+        self._geometry: dict[str, Any] = {
+            "kernel_size": tuple(weight.shape[2:]),
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+            "padding_mode": padding_mode,
+        }
+        # A convolution without memory checks these and works them out exactly as torch does.
+        conv = self._plain_conv(weight.shape[1] * groups, weight.shape[0], bias)
+        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
+        self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, conv.padding
+        self.dilation, self.groups, self.padding_mode = conv.dilation, groups, padding_mode
+        self._border = list(conv._reversed_padding_repeated_twice)  # as F.pad takes it
+
+        self._parent = (parent,)  # in a tuple: a reference, not a submodule
+        self.channel_attn = ChannelAttention(
+            self.in_channels, reduction, norm, device=device, dtype=dtype
+        )
+        self.modulation = StaticModulation(weight.shape, device=device, dtype=dtype)
+        self.bias: nn.Parameter | None
+        if bias:
+            self.bias = nn.Parameter(torch.zeros(self.out_channels, device=device, dtype=dtype))
+        else:
+            self.register_parameter("bias", None)
+
+    @classmethod
+    def from_conv(
+        cls,
+        conv: nn.Conv2d,
+        parent: nn.Conv2d,
+        *,
+        reduction: int = 4,
+        norm: NormName = "batch",
+    ) -> "ChildConv2d":
+        """Make the child that takes the place of ``conv``, with its geometry and its bias.
+
+        Raises:
+            ValueError: If the two kernels differ in shape.
+        """
+        if conv.weight.shape != parent.weight.shape:
+            raise ValueError(
+                f"a child needs its parent's kernel shape: child {tuple(conv.weight.shape)}, "
+                f"parent {tuple(parent.weight.shape)}"
+            )
+        child = cls(
+            parent,
+            stride=conv.stride,
+            padding=conv.padding,
+            dilation=conv.dilation,
+            groups=conv.groups,
+            padding_mode=conv.padding_mode,
+            reduction=reduction,
+            norm=norm,
+        )
+        child.bias = cast("nn.Parameter | None", conv.bias)
+        return child.train(conv.training)
+
+    @property
+    def parent(self) -> nn.Conv2d:
+        """The convolution that owns the kernel."""
+        return self._parent[0]
+
+    def child_kernel(self) -> Tensor:
+        """Form W_j = W_p * (1 + a_f) * (1 + a_s), (O, I / groups, K, K)."""
+        return cast("Tensor", self.modulation(self.parent.weight))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return conv(x * g(x), W_j)."""
+        x = self.channel_attn(x)
+        padding: str | int | tuple[int, ...] = self.padding
+        if self.padding_mode != "zeros":
+            x = F.pad(x, self._border, mode=self.padding_mode)
+            padding = 0
+        return F.conv2d(
+            x, self.child_kernel(), self.bias, self.stride, padding, self.dilation, self.groups
+        )
+
+    def fuse(self) -> nn.Sequential:
+        """Return the deployed form: the channel attention, then a plain convolution.
+
+        The child kernel is formed once and baked in, and the attention's batch norm is folded.
+        ``timm.utils.reparameterize_model`` calls this.
+        """
+        conv = self._plain_conv(self.in_channels, self.out_channels, self.bias is not None)
+        conv.weight = nn.Parameter(self.child_kernel().detach())
+        conv.bias = self.bias
+        parts = OrderedDict[str, nn.Module](channel_attn=self.channel_attn.fuse(), conv=conv)
+        return nn.Sequential(parts).train(self.training)
+
+    def _plain_conv(self, in_channels: int, out_channels: int, bias: bool) -> nn.Conv2d:
+        """An ordinary convolution of the child's geometry, without memory for its weight."""
+        return nn.Conv2d(in_channels, out_channels, bias=bias, device="meta", **self._geometry)
+
+    def extra_repr(self) -> str:
+        """Summarise the layer in the network's printout."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={tuple(self.kernel_size)}"
+        text += f", stride={tuple(self.stride)}, padding={self.padding}"
+        if any(d != 1 for d in self.dilation):
+            text += f", dilation={tuple(self.dilation)}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        return text

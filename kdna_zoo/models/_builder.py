@@ -1,0 +1,64 @@
+"""A KernelDNA network is one of timm's own networks with a sharing plan applied.
+
+`build_kdna` is what each registered name calls: it hands timm's builder a function that makes the
+base network by its public entry point and applies the plan. All else (weights, ``features_only``,
+``in_chans``, ``num_classes``, ``output_stride`` and so on) is timm's.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import build_model_with_cfg
+from torch import nn
+
+from kdna_zoo.sharing import SharingPlan, share_kernels
+
+
+def build_kdna(
+    variant: str,
+    base: Callable[..., nn.Module],
+    make_plan: Callable[[nn.Module], SharingPlan],
+    pretrained: bool = False,
+    *,
+    flatten_sequential: bool = False,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build the network registered as ``variant``.
+
+    Args:
+        variant: The registered name, for timm's default configuration and weights.
+        base: timm's entry point of the base network.
+        make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
+        pretrained: Load the published weights.
+        flatten_sequential: Whether the stages lie in one ``blocks``; for ``features_only``.
+        **kwargs: Arguments of timm's builder and of the base network.
+    """
+
+    def build(**model_args: Any) -> nn.Module:
+        network = base(pretrained=False, **model_args)
+        return share_kernels(network, make_plan(network))
+
+    return build_model_with_cfg(
+        build,
+        variant,
+        pretrained,
+        feature_cfg={"flatten_sequential": flatten_sequential},
+        **kwargs,
+    )
+
+
+def default_cfg(**overrides: Any) -> dict[str, Any]:
+    """Return a timm default configuration for ImageNet at 224, tested at resize 256."""
+    return {
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "crop_pct": 0.875,
+        "interpolation": "bilinear",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "paper_ids": "arXiv:2503.23379",
+        "paper_name": "KernelDNA: Dynamic Kernel Sharing via Decoupled Naive Adapters",
+        **overrides,
+    }

@@ -1,0 +1,20 @@
+"""Who shares with whom: plans, presets for each family, applying and auditing them."""
+
+from kdna_zoo.sharing.apply import share_kernels
+from kdna_zoo.sharing.audit import LayerParameters, audit
+from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
+from kdna_zoo.sharing.presets import basic_block_plan, bottleneck_plan, inverted_bottleneck_plan
+from kdna_zoo.sharing.stages import stage_of
+
+__all__ = [
+    "LayerParameters",
+    "PlanError",
+    "Share",
+    "SharingPlan",
+    "audit",
+    "basic_block_plan",
+    "bottleneck_plan",
+    "inverted_bottleneck_plan",
+    "share_kernels",
+    "stage_of",
+]

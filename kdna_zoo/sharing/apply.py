@@ -1,0 +1,82 @@
+"""Applying a plan to a built network, which stays what it was but for the children."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Protocol, TypeVar, runtime_checkable
+
+from torch import nn
+
+from kdna_zoo.layers import ChildConv2d
+from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
+from kdna_zoo.sharing.stages import stage_of
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@runtime_checkable
+class SharesKernels(Protocol):
+    """A network to which a plan was applied."""
+
+    sharing_plan: SharingPlan
+
+
+def share_kernels(model: Network, plan: SharingPlan) -> Network:
+    """Replace the children of ``plan`` in ``model`` by child layers; parents stay as they are.
+
+    The network is changed in place and returned, with the plan as ``model.sharing_plan``. All of
+    the plan is checked first, so that an error leaves the network untouched.
+
+    Args:
+        model: Any network, such as one of ``timm.create_model``.
+        plan: Children and parents by module path.
+
+    Raises:
+        PlanError: If a path is unknown (the nearest paths are named), a layer is no convolution,
+            the two kernels differ in shape, or parent and child are in different stages.
+    """
+    if isinstance(model, SharesKernels):
+        raise PlanError("this network shares kernels already; apply a plan to a new one")
+    modules = dict(model.named_modules())
+    pairs = [(share, *_check(share, model, modules)) for share in plan]
+    for share, conv, parent in pairs:
+        child = ChildConv2d.from_conv(conv, parent, reduction=share.reduction, norm=plan.norm)
+        model.set_submodule(share.child, child)
+    model.sharing_plan = plan  # type: ignore[assignment]
+    return model
+
+
+def _check(
+    share: Share, model: nn.Module, modules: dict[str, nn.Module]
+) -> tuple[nn.Conv2d, nn.Conv2d]:
+    """Return the two convolutions that a share names, or say why they cannot share."""
+    conv, parent = (_find_conv(path, modules) for path in (share.child, share.parent))
+    child_stage, parent_stage = stage_of(model, share.child), stage_of(model, share.parent)
+    if child_stage != parent_stage:
+        raise PlanError(
+            f"{share}: the child is in stage {child_stage!r}, its parent in {parent_stage!r}; "
+            "share within one stage"
+        )
+    if conv.weight.shape != parent.weight.shape:
+        raise PlanError(
+            f"{share}: the kernels differ in shape, child {tuple(conv.weight.shape)}, "
+            f"parent {tuple(parent.weight.shape)}"
+        )
+    return conv, parent
+
+
+def _find_conv(path: str, modules: dict[str, nn.Module]) -> nn.Conv2d:
+    if path not in modules:
+        raise PlanError(f"no layer {path!r} in this network; {_nearest(path, modules)}")
+    module = modules[path]
+    if type(module) is not nn.Conv2d:  # a subclass may compute something else
+        convs = [name for name, m in modules.items() if type(m) is nn.Conv2d]
+        raise PlanError(
+            f"{path!r} is a {type(module).__name__}, and only a Conv2d can share its kernel; "
+            f"{_nearest(path, convs)}"
+        )
+    return module
+
+
+def _nearest(path: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(path, [name for name in names if name], n=3, cutoff=0.5)
+    return f"the nearest are {', '.join(near)}" if near else "and none with a name like it"
