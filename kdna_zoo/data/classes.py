@@ -1,0 +1,133 @@
+"""The classes of a data set, and its label column as checked class indices."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import datasets
+import numpy as np
+from numpy.typing import NDArray
+
+from kdna_zoo.data.loading import Source
+from kdna_zoo.errors import UserError
+
+
+@dataclass(frozen=True)
+class Classes:
+    """What the class indices stand for.
+
+    Attributes:
+        names: The name of each class, by index.
+        values: The column's values by class index; None: the column holds the indices themselves.
+        known: The indices that occur in the training split, where names were gathered from the
+            data and no file declares them; None: not to be checked.
+    """
+
+    names: list[str]
+    values: list[Any] | None = None
+    known: frozenset[int] | None = None
+
+    def encode(
+        self, column: Sequence[Any], split: str, title: str, unlabelled: bool = False
+    ) -> NDArray[np.int64]:
+        """Turns a label column into class indices and checks each of them.
+
+        Args:
+            column: The labels as stored.
+            split: The split they are from.
+            title: The data set in words, for messages.
+            unlabelled: Whether rows without a label may pass, as -1.
+
+        Returns:
+            Class indices, int64.
+        """
+        index = None if self.values is None else {v: i for i, v in enumerate(self.values)}
+        indices = np.empty(len(column), dtype=np.int64)
+        for row, label in enumerate(column):
+            code = label if index is None else index.get(label)
+            if unlabelled and (label is None or label == -1):
+                code = -1
+            elif label is None:
+                raise _refusal(row, split, title, "no label", self._allowed())
+            elif code is None or not 0 <= code < len(self.names):
+                raise _refusal(row, split, title, f"the label {label!r}", self._allowed())
+            elif self.known is not None and code not in self.known:
+                raise _refusal(
+                    row,
+                    split,
+                    title,
+                    f"the label {self.names[code]!r}",
+                    "No image of the training split has it.",
+                )
+            indices[row] = code
+        return indices
+
+    def _allowed(self) -> str:
+        if self.values is None:
+            return (
+                f"The {len(self.names)} classes allow 0 to {len(self.names) - 1} (-1 marks a row "
+                "without label, as in many test splits; choose a labelled split)."
+            )
+        shown = ", ".join(map(repr, self.values[:20])) + (", ..." if len(self.values) > 20 else "")
+        return f"The classes, from the training split, are {shown}."
+
+
+def read_classes(source: Source, column: str, train_split: str, num_classes: int | None) -> Classes:
+    """Finds out what the classes are.
+
+    A `ClassLabel` column names them. The distinct values of the training split, sorted, are the
+    classes of a string or boolean column, and of an integer column where `num_classes` is not
+    given; with it, integers are class indices as they stand.
+
+    Args:
+        source: The data set.
+        column: Its label column.
+        train_split: The training split; of ``train[:90%]`` the whole ``train`` is looked at.
+        num_classes: The number of classes that the user wants; None: as many as there are.
+
+    Returns:
+        The classes; where `num_classes` exceeds the names, its index is the name of a class.
+    """
+    kind = source.features[column]
+    if isinstance(kind, datasets.ClassLabel):
+        names = _resized(list(kind.names), num_classes)
+        return Classes(names, known=_known(source, column, train_split))
+    if num_classes is not None and kind.dtype.startswith(("int", "uint")):
+        return Classes(_resized([], num_classes))
+    values = _distinct(source, column, train_split)
+    if num_classes is not None and len(values) > num_classes:
+        raise UserError(
+            f"Column {column!r} of {source.title} has {len(values)} distinct labels, more than "
+            f"num_classes = {num_classes}."
+        )
+    names = _resized([str(value) for value in values], num_classes)
+    return Classes(names, None if values == list(range(len(values))) else values)
+
+
+def read_labels(source: Source, column: str, split: str) -> list[Any]:
+    """Reads the label column of one split as it is stored."""
+    labels: list[Any] = source.read(split).with_format("arrow")[:].column(column).to_pylist()
+    return labels
+
+
+def _distinct(source: Source, column: str, train_split: str) -> list[Any]:
+    found = set(read_labels(source, column, source.whole(train_split))) - {None}
+    return sorted(value for value in found if isinstance(value, str) or value >= 0)
+
+
+def _known(source: Source, column: str, train_split: str) -> frozenset[int] | None:
+    """Classes of the training images, where folder names (of any split) make the classes."""
+    whole = source.whole(train_split)
+    if not source.classes_are_folders or not source.has(whole):
+        return None
+    return frozenset(read_labels(source, column, whole))
+
+
+def _resized(names: list[str], num_classes: int | None) -> list[str]:
+    if num_classes is None:
+        return names
+    return names[:num_classes] + [str(index) for index in range(len(names), num_classes)]
+
+
+def _refusal(row: int, split: str, title: str, what: str, allowed: str) -> UserError:
+    return UserError(f"Row {row} of split {split!r} of {title} has {what}. {allowed}")

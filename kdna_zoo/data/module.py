@@ -1,0 +1,293 @@
+"""`ImageData`: labelled images from anywhere `datasets` reads, batched for a timm network."""
+
+import math
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from kdna_zoo.data.classes import Classes, read_classes, read_labels
+from kdna_zoo.data.columns import find_image_column, find_label_column
+from kdna_zoo.data.loading import Source, open_source
+from kdna_zoo.data.names import check_label_names
+from kdna_zoo.data.rows import Example, ImageRows
+from kdna_zoo.data.transforms import (
+    CONFIG_KEYS,
+    eval_transform,
+    resolve_config,
+    train_transform,
+)
+from kdna_zoo.errors import UserError
+
+VAL_SPLITS = ("validation", "val", "test")
+TEST_SPLITS = ("test", "validation", "val")
+
+
+class ImageData(pl.LightningDataModule):
+    """Images and labels for classification.
+
+    A batch is ``(images, labels)``: images (N, 3, H, W) float32, normalised; labels (N,) int64.
+    A batch to predict on is ``(images, labels, rows)``, where a row without label has label -1.
+
+    The data config (input size, mean, std, interpolation, crop) is timm's: what is not given here
+    comes from the network's ``pretrained_cfg``, so that training, evaluation and the published
+    config agree.
+
+    Args:
+        path: A Hub id such as ``ILSVRC/imagenet-1k``, an image folder (one folder for each class,
+            perhaps inside one for each split), a folder of parquet files, or one parquet file;
+            None: the embedded Fashion-MNIST sample.
+        name: Configuration of a data set that has several.
+        revision: Branch, tag or commit of a data set on the Hub.
+        train_split: The split to train on; slices such as ``train[:90%]`` work, here and below.
+        val_split: The split to validate on; None: the first there is of validation, val, test.
+        test_split: The split to test and predict on; None: the first there is of test,
+            validation, val.
+        image_column: The column of images; None: the only one of that type.
+        label_column: The column of labels; None: the only one of that type.
+        num_classes: Number of classes; None: as many as the data set has.
+        batch_size: Images in a training batch, on each device.
+        eval_batch_size: Images in any other batch, on each device; None: as for training.
+        num_workers: Processes that load, on each device; 0: the training process itself. 0 by
+            default, so that a seed gives the same run on every machine (the augmentation depends
+            on the number of workers) and small images cost no start of a process. Set it to the
+            number of cores for large images.
+        pin_memory: Whether to load into page-locked memory; None: where there is a CUDA device.
+        input_size: Channels (3, or 1 for grey), height and width of the network's input.
+        mean: Mean of each channel, of values in [0, 1].
+        std: Standard deviation of each channel, of values in [0, 1].
+        interpolation: How images are resized, in training too unless `augment` says otherwise.
+        crop_pct: Part of the resized image's side that the evaluation crop keeps.
+        crop_mode: How the evaluation crop is taken.
+        augment: Keyword arguments of `timm.data.create_transform` for training, such as hflip,
+            scale, ratio, color_jitter, auto_augment, re_prob, train_crop_mode; timm's defaults
+            where not given.
+        cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        name: str | None = None,
+        revision: str | None = None,
+        train_split: str = "train",
+        val_split: str | None = None,
+        test_split: str | None = None,
+        image_column: str | None = None,
+        label_column: str | None = None,
+        num_classes: int | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int = 0,
+        pin_memory: bool | None = None,
+        input_size: tuple[int, int, int] | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        interpolation: str | None = None,
+        crop_pct: float | None = None,
+        crop_mode: Literal["center", "squash", "border"] | None = None,
+        augment: dict[str, Any] | None = None,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self.config_name = name
+        self.revision = revision
+        self.train_split = train_split
+        self._val_split = val_split
+        self._test_split = test_split
+        self._image_column = image_column
+        self._label_column = label_column
+        self._num_classes = num_classes
+        self.batch_size = batch_size
+        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+        self.num_workers = num_workers
+        self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
+        values = (input_size, mean, std, interpolation, crop_pct, crop_mode)
+        self._given_config = dict(zip(CONFIG_KEYS, values, strict=True))
+        self.augment = augment
+        self.cache_dir = cache_dir
+        self._rows: dict[str, ImageRows] = {}
+
+    @cached_property
+    def source(self) -> Source:
+        """The data set; opened on first use."""
+        return open_source(self.path, self.config_name, self.revision, self.cache_dir)
+
+    @cached_property
+    def image_column(self) -> str:
+        """The column that holds the images."""
+        return find_image_column(self.source.features, self._image_column, self.source.title)
+
+    @cached_property
+    def label_column(self) -> str:
+        """The column that holds the labels."""
+        found = find_label_column(self.source.features, self._label_column, self.source.title)
+        check_label_names(self.source, found)
+        return found
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The classes, by index."""
+        return read_classes(self.source, self.label_column, self.train_split, self._num_classes)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; known before `setup`, so that a command line can link it."""
+        return len(self.classes.names)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The name of each class, by index."""
+        return self.classes.names
+
+    @property
+    def val_split(self) -> str:
+        """The split to validate on."""
+        return self._val_split or self._first_split("val_split", VAL_SPLITS)
+
+    @property
+    def test_split(self) -> str:
+        """The split to test and predict on."""
+        return self._test_split or self._first_split("test_split", TEST_SPLITS)
+
+    @property
+    def data_config(self) -> dict[str, Any]:
+        """What timm's `resolve_data_config` settles on, as plain JSON types."""
+        return resolve_config(self._given_config, getattr(self._network(), "pretrained_cfg", {}))
+
+    @property
+    def train_batches(self) -> int:
+        """Batches of one epoch on one device, as the trainer will run them.
+
+        Counted without building a loader: reading `trainer.estimated_stepping_batches` instead
+        would keep a stateful loader from being restored.
+        """
+        ranks = self.trainer.world_size if self.trainer else 1
+        batches = max(self._images_per_rank(ranks) // self.batch_size, 1)
+        limit = self.trainer.limit_train_batches if self.trainer else 1.0
+        return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+    def prepare_data(self) -> None:
+        """Downloads and prepares the data, in one process on each machine."""
+        _ = self.source
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and checks the splits of a stage, and makes their transforms.
+
+        Args:
+            stage: ``fit``, ``validate``, ``test`` or ``predict``; None: what ``fit`` needs.
+        """
+        self._check_network()
+        roles = {"validate": ["val"], "test": ["test"], "predict": ["predict"]}
+        validates = self.trainer is None or self.trainer.limit_val_batches != 0
+        for role in roles.get(stage or "fit", ["train", "val"] if validates else ["train"]):
+            self._rows[role] = self._make_rows(role)
+
+    def train_dataloader(self) -> DataLoader[Example]:
+        """Shuffled batches; an incomplete last one is dropped, unless it is the only one."""
+        rows = self._rows_of("train")
+        ranks = self.trainer.world_size if self.trainer else 1
+        whole = self._images_per_rank(ranks) >= self.batch_size
+        return self._loader(rows, self.batch_size, shuffle=True, drop_last=whole)
+
+    def val_dataloader(self) -> DataLoader[Example]:
+        """Batches of the validation split, in order."""
+        return self._loader(self._rows_of("val"), self.eval_batch_size)
+
+    def test_dataloader(self) -> DataLoader[Example]:
+        """Batches of the test split, in order."""
+        return self._loader(self._rows_of("test"), self.eval_batch_size)
+
+    def predict_dataloader(self) -> DataLoader[Example]:
+        """Batches of the test split, in order, with row numbers."""
+        return self._loader(self._rows_of("predict"), self.eval_batch_size)
+
+    def test_image(self, row: int) -> Image.Image:
+        """Returns an image of the test split as it is, before any transform."""
+        return self._rows_of("predict").image(row)
+
+    def describe(self) -> dict[str, Any]:
+        """Says what the data is, as plain JSON types, for checkpoints and model cards."""
+        card, local = self.source.card, self.source.hub_id is None
+        licence = card.get("license")
+        return {
+            "name": card.get("pretty_name") or Path(str(self.path)).name,
+            "path": self.path if local else None,
+            "hub_id": self.source.hub_id,
+            "revision": self.source.revision,
+            "license": ", ".join(licence) if isinstance(licence, list) else licence,
+            "train": self._describe_split("train", self.train_split),
+            "val": self._describe_split("val", self._val_split or self._first_of(VAL_SPLITS)),
+        }
+
+    def _describe_split(self, role: str, split: str | None) -> dict[str, Any] | None:
+        return None if split is None else {"split": split, "images": len(self._rows_of(role))}
+
+    def _network(self) -> Any:
+        return getattr(self.trainer and self.trainer.lightning_module, "model", None)
+
+    def _check_network(self) -> None:
+        classes = getattr(self._network(), "num_classes", 0)
+        if classes and classes < self.num_classes:
+            raise UserError(
+                f"The model has {classes} classes, {self.source.title} has {self.num_classes}. "
+                f"Create the model with num_classes={self.num_classes}."
+            )
+
+    def _first_of(self, candidates: tuple[str, ...]) -> str | None:
+        return next((split for split in candidates if split in self.source.splits), None)
+
+    def _first_split(self, argument: str, candidates: tuple[str, ...]) -> str:
+        found = self._first_of(candidates)
+        if found is None:
+            raise UserError(
+                f"No split of {self.source.title} is called {' or '.join(candidates)}; it has: "
+                f"{', '.join(self.source.splits)}. Name one with {argument}, or hold images out: "
+                f"train_split 'train[:90%]' and {argument} 'train[90%:]'."
+            )
+        return found
+
+    def _images_per_rank(self, ranks: int) -> int:
+        return math.ceil(len(self._rows_of("train")) / ranks)
+
+    def _rows_of(self, role: str) -> ImageRows:
+        if role not in self._rows:
+            self._rows[role] = self._make_rows(role)
+        return self._rows[role]
+
+    def _split_of(self, role: str) -> str:
+        if role == "train":
+            return self.train_split
+        return self.val_split if role == "val" else self.test_split
+
+    def _make_rows(self, role: str) -> ImageRows:
+        split = self._split_of(role)
+        config, title, predict = self.data_config, self.source.title, role == "predict"
+        labels = read_labels(self.source, self.label_column, split)
+        return ImageRows(
+            self.source.read(split),
+            self.image_column,
+            self.classes.encode(labels, split, title, unlabelled=predict),
+            train_transform(config, self.augment) if role == "train" else eval_transform(config),
+            mode="RGB" if config["input_size"][0] == 3 else "L",
+            origin=f"split {split!r} of {title}",
+            with_row=predict,
+        )
+
+    def _loader(
+        self, rows: ImageRows, batch_size: int, shuffle: bool = False, drop_last: bool = False
+    ) -> DataLoader[Example]:
+        return DataLoader(
+            rows,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.num_workers > 0,
+        )

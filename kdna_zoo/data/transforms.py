@@ -1,0 +1,92 @@
+"""timm's transforms, resolved from what the user sets and what the network was made for."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from PIL import Image
+from timm.data.config import resolve_data_config
+from timm.data.transforms_factory import create_transform
+from torch import Tensor
+
+from kdna_zoo.errors import UserError
+
+CONFIG_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
+AUGMENT_KEYS = (
+    "no_aug",
+    "train_crop_mode",
+    "scale",
+    "ratio",
+    "hflip",
+    "vflip",
+    "color_jitter",
+    "color_jitter_prob",
+    "grayscale_prob",
+    "gaussian_blur_prob",
+    "auto_augment",
+    "interpolation",
+    "re_prob",
+    "re_mode",
+    "re_count",
+)  # the keywords of create_transform that say how to augment; the others belong to the data config
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+def resolve_config(given: Mapping[str, Any], pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Settles the data config as timm does: what is given wins over the network's own.
+
+    Args:
+        given: Values of `CONFIG_KEYS`; None leaves the choice to the network.
+        pretrained_cfg: A timm network's ``pretrained_cfg``; may be empty.
+
+    Returns:
+        Each of `CONFIG_KEYS`, as plain JSON types.
+    """
+    try:
+        resolved: dict[str, Any] = resolve_data_config(  # type: ignore[no-untyped-call]
+            dict(given), pretrained_cfg=dict(pretrained_cfg)
+        )
+    except AssertionError as error:
+        raise UserError(
+            f"timm cannot use this data config: {dict(given)}. input_size is (channels, height, "
+            "width); mean and std have one value for each channel, or one for all."
+        ) from error
+    if resolved["input_size"][0] not in (1, 3):
+        raise UserError(
+            f"input_size {tuple(resolved['input_size'])}: images are read with 3 channels (RGB) or "
+            "1 (grey)."
+        )
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in resolved.items()}
+
+
+def eval_transform(config: Mapping[str, Any]) -> Transform:
+    """Makes the transform for validation, test and use, as the published config describes it."""
+    return _create(config, is_training=False)
+
+
+def train_transform(config: Mapping[str, Any], augment: Mapping[str, Any] | None) -> Transform:
+    """Makes the random transform for training.
+
+    Args:
+        config: What `resolve_config` gives.
+        augment: Keyword arguments of `timm.data.create_transform`, of `AUGMENT_KEYS`; timm's
+            defaults where not given.
+    """
+    augment = dict(augment or {})
+    unknown = sorted(set(augment) - set(AUGMENT_KEYS))
+    if unknown:
+        raise UserError(
+            f"augment has the unknown key {', '.join(map(repr, unknown))}. Allowed: "
+            f"{', '.join(AUGMENT_KEYS)}."
+        )
+    return _create({**config, **augment}, is_training=True)
+
+
+def _create(arguments: Mapping[str, Any], is_training: bool) -> Transform:
+    try:
+        transform: Transform = create_transform(**arguments, is_training=is_training)
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"timm cannot make a transform of {dict(arguments)}: {type(error).__name__} {error}"
+        ) from error
+    return transform
