@@ -11,7 +11,7 @@ ALLOWED = {  # what the files of each folder may import from the others
     "sharing": {"layers", "errors"},
     "models": {"layers", "sharing", "errors"},
     "data": {"errors"},
-    "training": {"data", "errors", "version"},
+    "training": {"data", "errors", "paths", "version"},
     "release": {"models", "sharing", "errors", "version"},
     "analysis": {"models", "sharing", "layers", "errors"},
 }

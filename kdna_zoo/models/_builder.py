@@ -37,6 +37,7 @@ def build_kdna(
 
     def build(**model_args: Any) -> nn.Module:
         network = base(pretrained=False, **model_args)
+        network.base_arch = base.__name__  # type: ignore[assignment]  # timm's name of it
         return share_kernels(network, make_plan(network))
 
     return build_model_with_cfg(

@@ -1,0 +1,81 @@
+"""Callbacks that recipes use beside Lightning's own."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import BasePredictionWriter, ThroughputMonitor
+
+
+class ImagesPerSecond(ThroughputMonitor):
+    """Log images and batches a second, over a window of batches.
+
+    Args:
+        window_size: Batches that the rate is averaged over.
+    """
+
+    def __init__(self, window_size: int = 20) -> None:
+        super().__init__(batch_size_fn=count_images, window_size=window_size)
+        self._module_has_flops = False  # no warning that FLOPs are not measured
+
+
+def count_images(batch: Sequence[Any]) -> int:
+    """Return how many images a batch ``(images, labels)`` holds."""
+    return len(batch[0])
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Write ``predictions.csv``: one row for each image, as the batches come.
+
+    The columns are the image's index in its split, its label (empty where there is none), the
+    predicted class and that class's probability.
+
+    Args:
+        path: The file to write; ``predictions.csv`` in ``trainer.default_root_dir`` by default.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        super().__init__(write_interval="batch")
+        self.path = path
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin a new file."""
+        self._file = Path(self.path or Path(trainer.default_root_dir) / "predictions.csv")
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._append([("index", "label", "predicted", "probability")], mode="w")
+
+    def write_on_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int,
+    ) -> None:
+        """Append a batch's rows."""
+        names = getattr(getattr(trainer, "datamodule", None), "label_names", None)
+        probability, predicted = prediction["probability"].max(dim=1)
+        self._append(
+            (index, _name(label, names), _name(best, names), f"{p:.6f}")
+            for index, label, best, p in zip(
+                prediction["index"].tolist(),
+                prediction["label"].tolist(),
+                predicted.tolist(),
+                probability.tolist(),
+                strict=True,
+            )
+        )
+
+    def _append(self, rows: Any, mode: str = "a") -> None:
+        with self._file.open(mode, newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+
+
+def _name(label: int, names: Sequence[str] | None) -> str:
+    if label < 0:
+        return ""
+    return names[label] if names else str(label)

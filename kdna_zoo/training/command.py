@@ -1,0 +1,115 @@
+"""The one LightningCLI call behind ``kdna-zoo fit | validate | test | predict``.
+
+Under each recipe lies ``recipes/_base/default.yaml``; then come the recipe's ``--config`` files
+from left to right, then the command line.
+"""
+
+import json
+import shlex
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from kdna_zoo.data import ImageData
+from kdna_zoo.paths import recipes_folder
+from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
+from kdna_zoo.training.classification import ImageClassifier
+from kdna_zoo.training.record import describe_machine
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+NOISE = (  # warnings of Lightning that a user can do nothing about
+    r".*LeafSpec.* is deprecated",  # in its own use of torch
+    r".*callbacks used to create the checkpoint need to be provided",  # evaluation needs none
+)
+
+
+class CLI(LightningCLI):
+    """LightningCLI with this package's callbacks, loggers and records."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add our callbacks under names of their own, so that a recipe's list keeps them."""
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LearningRateMonitor, "learning_rate")
+        parser.add_lightning_class_args(ImagesPerSecond, "throughput")
+        parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        """Keep a run's folder for training alone."""
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Give the trainer the loggers and callbacks that its sub-command has a use for."""
+        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        fits = self.subcommand == "fit"
+        if config["logger"] is None:
+            config["logger"] = _loggers(config["default_root_dir"]) if fits else False
+        if not fits:
+            config["enable_checkpointing"] = False
+        names = ["predictions"] if self.subcommand == "predict" else []
+        if fits and config["enable_checkpointing"] is not False:
+            names += ["checkpoint", "last_checkpoint"]
+        if fits and config["logger"]:
+            names += ["learning_rate", "throughput"]
+        callbacks = [self._get(self.config_init, name) for name in names]
+        return self._instantiate_trainer(config, callbacks)
+
+
+def _loggers(folder: str) -> list[Logger]:
+    """CSV and TensorBoard in one ``version_N`` folder."""
+    csv = CSVLogger(folder, name="")
+    return [csv, TensorBoardLogger(folder, name="", version=csv.version)]
+
+
+class SaveRun(SaveConfigCallback):
+    """Keep in the run's folder how it was made: ``config.yaml`` (resolved) and ``run.json``.
+
+    Both go into the checkpoints too, by way of the module's ``run_info``.
+    """
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write ``run.json`` beside the ``config.yaml`` that Lightning has just written."""
+        assert isinstance(pl_module, ImageClassifier)
+        assert trainer.log_dir is not None
+        command = shlex.join(["kdna-zoo", *sys.argv[1:]])
+        recipe = self.parser.dump(self.config, skip_none=True)
+        pl_module.run_info = {"command": command, "recipe": recipe}
+        seed = self.config["seed_everything"]
+        record = {"command": command, "seed": seed, **describe_machine()}
+        Path(trainer.log_dir, "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+def run(arguments: Sequence[str]) -> CLI:
+    """Run one of the sub-commands with its arguments, as ``kdna-zoo ARGUMENTS`` does.
+
+    ``sys.argv`` is set for the time of the call: Lightning starts further processes from it.
+    """
+    before = sys.argv
+    sys.argv = [before[0], *arguments]
+    defaults = [str(recipes_folder() / "_base" / "default.yaml")]
+    try:
+        with warnings.catch_warnings():
+            for noise in NOISE:
+                warnings.filterwarnings("ignore", noise)
+            return CLI(
+                ImageClassifier,
+                ImageData,
+                save_config_callback=SaveRun,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                parser_kwargs={
+                    "prog": "kdna-zoo",
+                    **{name: {"default_config_files": defaults} for name in SUBCOMMANDS},
+                },
+            )
+    finally:
+        sys.argv = before

@@ -1,0 +1,241 @@
+"""The training commands, run as a user runs them, on a tiny network and the embedded images."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from kdna_zoo.cli import main
+from kdna_zoo.training import command
+
+TINY = (
+    "--model.arch=test_kdna_resnet",
+    "--data.input_size=[3,28,28]",
+    "--trainer.accelerator=cpu",
+    "--trainer.logger=null",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+)
+
+
+def fit(folder: Path, *more: str) -> command.CLI:
+    return command.run(
+        ["fit", *TINY, f"--trainer.default_root_dir={folder}", "--trainer.max_epochs=1", *more]
+    )
+
+
+def top1(run: command.CLI) -> float:
+    return float(run.trainer.callback_metrics["val/top1"])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> command.CLI:
+    return fit(
+        tmp_path_factory.mktemp("run"),
+        "--trainer.max_epochs=2",
+        "--trainer.limit_train_batches=12",
+        "--trainer.log_every_n_steps=1",
+        "--model.schedule.warmup_epochs=0.5",
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(trained: command.CLI) -> Path:
+    assert trained.trainer.log_dir is not None
+    return Path(trained.trainer.log_dir)
+
+
+def test_a_run_leaves_its_record(folder: Path) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["model"]["arch"] == "test_kdna_resnet"
+    assert config["seed_everything"] == 0
+    run = json.loads((folder / "run.json").read_text())
+    assert run["seed"] == 0
+    assert run["command"].startswith("kdna-zoo fit --model.arch=test_kdna_resnet")
+    assert run["versions"]["torch"] == torch.__version__
+    assert set(run) >= {"hardware", "git_commit"}
+    assert list(folder.glob("events.out.tfevents.*"))
+    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_metrics_are_logged(folder: Path) -> None:
+    with (folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for column in ("train/loss_step", "train/loss_epoch", "val/loss", "val/top1", "val/top5"):
+        assert any(row[column] for row in rows), column
+    rates = [float(row["lr-SGD/pg1"]) for row in rows if row["lr-SGD/pg1"]]
+    assert rates[0] < max(rates), "the warm-up starts low"
+    assert any(float(row["train/device/samples_per_sec"] or 0) > 0 for row in rows)
+
+
+def test_the_schedule_counts_steps(trained: command.CLI) -> None:
+    scheduler = trained.trainer.lr_scheduler_configs[0].scheduler
+    assert scheduler.t_initial == 24  # 2 epochs of 12 steps
+    assert scheduler.warmup_t == 6
+    assert trained.trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_static_attentions_and_norms_are_not_decayed(trained: command.CLI) -> None:
+    groups = trained.trainer.optimizers[0].param_groups
+    undecayed = {id(p) for g in groups if g["weight_decay"] == 0 for p in g["params"]}
+    for name, parameter in trained.model.named_parameters():
+        assert (id(parameter) in undecayed) == (parameter.ndim <= 1), name
+    attentions = [p for n, p in trained.model.named_parameters() if n.endswith("filter_attn")]
+    assert attentions
+    assert all(id(p) in undecayed for p in attentions)
+
+
+def test_the_checkpoint_carries_its_record(trained: command.CLI, folder: Path) -> None:
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    record = checkpoint["kdna_zoo"]
+    assert json.loads(json.dumps(record)) == record, "plain JSON types"
+    assert record["arch"] == "test_kdna_resnet"
+    assert record["label_names"][9] == "Ankle boot"
+    assert record["data_config"]["input_size"] == [3, 28, 28]
+    assert record["metrics"]["images"] == 1000
+    assert record["metrics"]["split"] == "test"
+    assert record["metrics"]["top1"] == pytest.approx(top1(trained))
+    assert record["run"]["epochs"] == 2.0
+    assert record["run"]["steps"] == 24
+    assert yaml.safe_load(record["run"]["recipe"])["trainer"]["max_epochs"] == 2
+    assert "hyper_parameters" not in checkpoint, "they would override the command line"
+
+
+def test_validate_gives_the_checkpoints_figure(trained: command.CLI, folder: Path) -> None:
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    before = sorted(folder.parent.rglob("*"))
+    validated = command.run(["validate", *TINY, f"--ckpt_path={checkpoint}"])
+    assert top1(validated) == top1(trained)
+    assert sorted(folder.parent.rglob("*")) == before, "evaluation writes nothing"
+
+
+def test_test_runs_on_the_test_split(folder: Path) -> None:
+    run = command.run(["test", *TINY, f"--ckpt_path={folder / 'checkpoints' / 'last.ckpt'}"])
+    assert run.trainer.callback_metrics["test/images"] == 1000
+
+
+def test_predict_writes_every_image(
+    trained: command.CLI, folder: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    checkpoint, target = folder / "checkpoints" / "last.ckpt", tmp_path / "deep" / "p.csv"
+    command.run(["predict", *TINY, f"--ckpt_path={checkpoint}", f"--predictions.path={target}"])
+    with target.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in rows] == list(range(1000))
+    right = sum(row["label"] == row["predicted"] for row in rows)
+    assert right / 1000 == pytest.approx(top1(trained))
+    assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
+
+
+def test_same_seed_same_run(tmp_path: Path, trained: command.CLI) -> None:
+    args = ("--trainer.limit_train_batches=4", "--trainer.limit_val_batches=0")
+    first, second = (fit(tmp_path / name, *args).model.state_dict() for name in "ab")
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    third = fit(tmp_path / "c", *args, "--seed_everything=1").model.state_dict()
+    assert not torch.equal(first["model.conv1.weight"], third["model.conv1.weight"])
+
+
+def test_a_second_run_does_not_touch_the_first(tmp_path: Path) -> None:
+    args = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1")
+    dirs = [fit(tmp_path, *args).trainer.log_dir for _ in range(2)]
+    assert dirs == [str(tmp_path / "version_0"), str(tmp_path / "version_1")]
+    assert list((tmp_path / "version_1").glob("events.out.tfevents.*"))
+
+
+def test_the_last_checkpoint_is_the_last(trained: command.CLI, folder: Path) -> None:
+    last = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == trained.trainer.global_step
+    for name, tensor in trained.model.state_dict().items():
+        assert torch.equal(last["state_dict"][name], tensor), name
+
+
+@pytest.mark.parametrize("option", ["logger=false", "enable_checkpointing=false"])
+def test_what_the_user_turns_off_stays_off(tmp_path: Path, option: str) -> None:
+    args = ("--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1")
+    run = fit(tmp_path, *args, f"--trainer.{option}")
+    assert bool(run.trainer.loggers) == (option != "logger=false")
+    assert bool(list(tmp_path.rglob("*.ckpt"))) == (option != "enable_checkpointing=false")
+
+
+def test_command_line_wins_over_the_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model:\n  optimizer:\n    lr: 0.5\n    momentum: 0.8\n")
+    run = fit(
+        tmp_path,
+        f"--config={recipe}",
+        "--model.optimizer.lr=0.25",
+        "--trainer.limit_train_batches=1",
+        "--trainer.limit_val_batches=0",
+    )
+    assert run.model.optimizer_config.lr == 0.25
+    assert run.model.optimizer_config.momentum == 0.8
+
+
+# Bad input: one line that says what to do, no traceback.
+
+
+def test_unknown_network(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", "--model.arch=kdna_resnet81"]) == 2
+    error = capsys.readouterr().err
+    assert "timm knows no network named 'kdna_resnet81'; did you mean kdna_resnet18" in error
+
+
+def test_unknown_key_in_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model:\n  archh: kdna_resnet18\n")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", f"--config={recipe}"])
+    assert stop.value.code == 2
+    assert "archh" in capsys.readouterr().err
+
+
+def test_recipe_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config=recipes/nowhere.yaml"])
+    assert "recipes/nowhere.yaml" in capsys.readouterr().err
+
+
+def test_checkpoint_of_another_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = folder / "checkpoints" / "last.ckpt"
+    arguments = [*TINY, f"--ckpt_path={checkpoint}", "--model.arch=kdna_mobilenetv2_050"]
+    assert main(["validate", *arguments]) == 2
+    assert (
+        "the checkpoint is of another network: its arch is 'test_kdna_resnet', this run's is "
+        "'kdna_mobilenetv2_050'; use --model.arch test_kdna_resnet"
+    ) in capsys.readouterr().err
+
+
+def test_nan_loss_stops_with_the_step_and_keeps_the_last_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = ["--trainer.limit_train_batches=4", "--trainer.limit_val_batches=2"]
+    arguments = ["fit", *TINY, f"--trainer.default_root_dir={tmp_path}", *good]
+    # The rate jumps from 1e-4 to 1e30 at the second epoch: one whole epoch, then the explosion.
+    explode = [
+        "--trainer.max_epochs=3",
+        "--model.schedule.sched=multistep",
+        "--model.schedule.decay_milestones=[1]",
+        "--model.schedule.decay_rate=1e30",
+        "--model.optimizer.lr=1e-4",
+    ]
+    assert main([*arguments, *explode]) == 1
+    error = capsys.readouterr().err
+    assert "the loss became nan at step" in error
+    assert "(epoch 1, batch" in error
+    last = torch.load(tmp_path / "version_0/checkpoints/last.ckpt", weights_only=True)
+    assert last["global_step"] == 4
+    assert all(t.isfinite().all() for t in last["state_dict"].values())
+
+
+def test_missing_extra_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kdna_zoo.cli.TRAIN_PACKAGES", ("lightning", "not_installed"))
+    assert main(["fit"]) == 2
+    assert capsys.readouterr().err == (
+        "kdna-zoo: `kdna-zoo fit` needs not_installed, which the 'train' extra brings: "
+        'pip install "kdna-zoo[train]"\n'
+    )
