@@ -1,0 +1,1 @@
+"""From a training checkpoint to what a model repository on the Hugging Face Hub holds."""

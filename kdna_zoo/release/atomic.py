@@ -1,0 +1,93 @@
+"""Replaces a folder as a whole, so that no reader and no crash ever sees half of it.
+
+The new content is written into a hidden folder beside the target (the same file system), flushed
+to the disk and renamed into place. A folder that was there before moves aside first and is removed
+last. Killed at any point, the target is the old folder, the new one, or absent for the instant
+between two renames; the next call puts right what was left over.
+POSIX only: it relies on renaming and flushing directories, and on `flock`.
+"""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to fill, which becomes `folder` if the block ends without an error.
+
+    After an error or an interrupt in the block, `folder` is as it was before.
+
+    Args:
+        folder: The target: absent, or a directory to be replaced. Its parents are made.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = _fresh(folder)
+    with _alone_in(folder.parent):
+        _tidy(folder)
+        try:
+            fresh.mkdir()
+            yield fresh
+            _flush(fresh)
+            if folder.exists():
+                os.rename(folder, _old(folder))
+            os.rename(fresh, folder)
+            _flush_directory(folder.parent)
+        finally:
+            _tidy(folder)
+
+
+def _fresh(folder: Path) -> Path:
+    """Where the new content grows, and where old content goes to be removed."""
+    return folder.with_name(f".{folder.name}.kdna-zoo-new")
+
+
+def _old(folder: Path) -> Path:
+    """Where the old content waits, always whole, while the new one takes its place."""
+    return folder.with_name(f".{folder.name}.kdna-zoo-old")
+
+
+def _tidy(folder: Path) -> None:
+    """Put an old folder back that has lost its place, and remove what else was left over.
+
+    Errors are passed over: what cannot be removed now is in nobody's way, and the next call tries.
+    """
+    fresh, old = _fresh(folder), _old(folder)
+    with suppress(OSError):
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
+        shutil.rmtree(fresh, ignore_errors=True)
+        if old.exists():
+            os.rename(old, fresh)  # so that what bears the old name is never half removed
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+@contextmanager
+def _alone_in(parent: Path) -> Iterator[None]:
+    """Wait until no other process replaces a folder in `parent`, and keep others waiting."""
+    handle = os.open(parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems have no locks: go on without
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _flush(folder: Path) -> None:
+    """Write a flat folder's files and entries through to the disk."""
+    for file in sorted(folder.iterdir()):
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    _flush_directory(folder)
+
+
+def _flush_directory(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
