@@ -1,0 +1,89 @@
+"""What README shows works as it stands: each Python block runs, each command parses."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from kdna_zoo import cli
+from kdna_zoo.training import command
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+COMMANDS = [
+    line
+    for block in blocks("sh")
+    for line in block.replace(" && ", "\n").splitlines()
+    if line.startswith("kdna-zoo ")
+]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which ``published`` is a published network, as README's commands leave it."""
+    folder = tmp_path_factory.mktemp("readme")
+    run = command.run(
+        [
+            "fit",
+            "--model.arch=test_kdna_resnet",
+            "--data.input_size=[3,28,28]",
+            f"--trainer.default_root_dir={folder}",
+            "--trainer.limit_train_batches=2",
+            "--trainer.limit_val_batches=2",
+            "--trainer.max_epochs=1",
+            "--trainer.enable_progress_bar=false",
+        ]
+    )
+    checkpoint = f"{run.trainer.log_dir}/checkpoints/last.ckpt"
+    assert cli.main(["publish", checkpoint, "--to", str(folder / "published")]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_blocks_run(code: str, published: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(published)
+    names: dict[str, object] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert "model" in names
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_commands_parse(
+    line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    arguments = shlex.split(line)[1:]
+    if arguments[0] not in cli.TRAINING:
+        assert cli.make_parser().parse_args(arguments).run
+        return
+    if "--help" not in arguments:
+        arguments.append("--print_config")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 0
+    assert "trainer" in capsys.readouterr().out
+
+
+def test_there_are_blocks_and_commands() -> None:
+    assert len(blocks("python")) >= 3
+    assert len(COMMANDS) >= 6
+
+
+def test_the_table_is_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    table = re.search(r"<!-- kdna-zoo models -->\n(.*?)<!-- end -->", README, re.DOTALL)
+    assert table
+    assert cli.main(["models"]) == 0
+    assert capsys.readouterr().out == table[1], "run `kdna-zoo models` and paste its table"
+
+
+def test_links_to_files_lead_somewhere() -> None:
+    for page in (README, (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page):
+            assert (ROOT / target).exists(), target
