@@ -2,6 +2,7 @@ import json
 import os
 import resource
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -232,18 +233,22 @@ def test_parent_is_a_file(trained: TrainedModel, tmp_path: Path) -> None:
         write_folder(trained, tmp_path / "x" / "y")
 
 
-@pytest.fixture
+@contextmanager
 def small_files_only() -> Iterator[None]:
-    """Lets no file grow past 20 kB, as a full disk would not."""
+    """Lets no file grow past 20 kB, as a full disk would not.
+
+    Around the one call only: the log that pytest itself writes to may be longer.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("small_files_only")
 def test_no_room_for_the_weights(trained: TrainedModel, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot write .*File too large"):
+    with pytest.raises(UserError, match=r"cannot write .*File too large"), small_files_only():
         write_folder(trained, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 
