@@ -11,7 +11,7 @@ Departures: FC1 and FC2, 1x1 convolutions in the paper, are linear layers on the
 (the same sums, several times faster on a CPU). The norm is a choice: the published BatchNorm, or a
 LayerNorm, which also trains with one image on a device.
 
-Shapes: N batch, I input channels, R = max(I // reduction, 1) hidden channels, H W.
+Shapes: N batch, I input channels, R = max(I // reduction, 1) hidden channels, H W; ... any sizes.
 """
 
 from typing import Literal, get_args
@@ -32,12 +32,13 @@ class ChannelAttention(nn.Module):
         reduction: Bottleneck ratio r; the hidden width is I // r, at least 1. Published: 4, and 24
             for the projection convolutions of MobileNetV2.
         norm: Normalisation of the hidden vector, ``"batch"`` as published or ``"layer"``.
+        channel_dim: Where the channels are: 1, as convolutions have them, or -1, as linear layers.
         device: Device of the parameters.
         dtype: Type of the parameters.
 
     Shape:
-        - Input: (N, I, H, W)
-        - Output: (N, I, H, W)
+        - Input: (N, I, ...), or (N, ..., I) with ``channel_dim=-1``
+        - Output: as the input
 
     Raises:
         ValueError: If ``norm`` is neither choice, ``reduction`` is below 1, or a layer norm would
@@ -50,12 +51,16 @@ class ChannelAttention(nn.Module):
         reduction: int = 4,
         norm: NormName = "batch",
         *,
+        channel_dim: int = 1,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if reduction < 1:
             raise ValueError(f"reduction must be at least 1, got {reduction}")
+        if channel_dim not in (1, -1):
+            raise ValueError(f"channel_dim must be 1 or -1, got {channel_dim}")
+        self.channel_dim = channel_dim
         hidden = max(channels // reduction, 1)
         if norm == "layer" and hidden == 1:
             raise ValueError(
@@ -68,26 +73,37 @@ class ChannelAttention(nn.Module):
         self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
 
     def gate(self, x: Tensor) -> Tensor:
-        """Compute g(x): (N, I, H, W) -> (N, I)."""
+        """Compute g(x), (N, I)."""
         if self.training and x.shape[0] == 1 and isinstance(self.norm, nn.BatchNorm2d):
             raise ValueError(
                 "BatchNorm in the channel attention cannot train on a batch of one image: use at "
                 'least two images on each device, or build the network with norm="layer"'
             )
-        h = self.fc1(x.mean(dim=(2, 3)))  # (N, R)
+        h = self.fc1(self._pool(x))  # (N, R)
         # The norm sees (N, R, 1, 1), so that SyncBatchNorm and frozen-BN conversions apply to it.
         h = self.norm(h[:, :, None, None]).flatten(1)
         return torch.sigmoid(self.fc2(self.act(h)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x * g(x)."""
-        return x * self.gate(x)[:, :, None, None]
+        gate = self.gate(x)  # (N, I)
+        ones = [1] * (x.ndim - 2)
+        shape = (x.shape[0], -1, *ones) if self.channel_dim == 1 else (x.shape[0], *ones, -1)
+        return x * gate.view(shape)
+
+    def _pool(self, x: Tensor) -> Tensor:
+        """Average over all but batch and channels: -> (N, I)."""
+        if x.ndim == 2:
+            return x
+        first = 2 if self.channel_dim == 1 else 1
+        return x.mean(dim=tuple(range(first, first + x.ndim - 2)))
 
     def fuse(self) -> "ChannelAttention":
         """Return a copy for inference with the batch norm folded into FC1."""
         fused = ChannelAttention.__new__(ChannelAttention)
         nn.Module.__init__(fused)
         foldable = isinstance(self.norm, nn.BatchNorm2d)
+        fused.channel_dim = self.channel_dim
         fused.fc1 = fold_batch_norm(self.fc1, self.norm) if foldable else self.fc1
         fused.norm = nn.Identity() if foldable else self.norm
         fused.act = self.act

@@ -4,27 +4,23 @@ Source: KernelDNA, arXiv 2503.23379:
 
     y = conv(x * g_j(x), W_p * (1 + a_f) * (1 + a_s))      with the child's own stride and padding
 
-The parent keeps its kernel, registered once. A child refers to the parent module without
-registering it and reads ``parent.weight`` in each forward, so that no tensor stands twice in
-``state_dict()`` and the tie survives ``deepcopy``, ``.to()`` and ``load_state_dict(assign=True)``.
-
 Shapes: N batch, I input channels, O output channels, K kernel size, H W.
 """
 
 from collections import OrderedDict
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
-from kdna_zoo.layers.static_modulation import StaticModulation
+from kdna_zoo.layers.channel_attention import NormName
+from kdna_zoo.layers.child import Child
 
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
-class ChildConv2d(nn.Module):
+class ChildConv2d(Child[nn.Conv2d]):
     """Convolution with a kernel derived from ``parent``'s and an attention on its input channels.
 
     Args:
@@ -60,10 +56,9 @@ class ChildConv2d(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
         weight = parent.weight
-        device = weight.device if device is None else device
-        dtype = weight.dtype if dtype is None else dtype
+        in_channels = weight.shape[1] * groups
+        super().__init__(parent, in_channels, 1, bias, reduction, norm, device, dtype)
         self._geometry: dict[str, Any] = {
             "kernel_size": tuple(weight.shape[2:]),
             "stride": stride,
@@ -73,22 +68,11 @@ class ChildConv2d(nn.Module):
             "padding_mode": padding_mode,
         }
         # A convolution without memory checks these and works them out exactly as torch does.
-        conv = self._plain_conv(weight.shape[1] * groups, weight.shape[0], bias)
+        conv = self._plain_conv(in_channels, weight.shape[0], bias)
         self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
         self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, conv.padding
         self.dilation, self.groups, self.padding_mode = conv.dilation, groups, padding_mode
         self._border = list(conv._reversed_padding_repeated_twice)  # as F.pad takes it
-
-        self._parent = (parent,)  # in a tuple: a reference, not a submodule
-        self.channel_attn = ChannelAttention(
-            self.in_channels, reduction, norm, device=device, dtype=dtype
-        )
-        self.modulation = StaticModulation(weight.shape, device=device, dtype=dtype)
-        self.bias: nn.Parameter | None
-        if bias:
-            self.bias = nn.Parameter(torch.zeros(self.out_channels, device=device, dtype=dtype))
-        else:
-            self.register_parameter("bias", None)
 
     @classmethod
     def from_conv(
@@ -119,17 +103,8 @@ class ChildConv2d(nn.Module):
             reduction=reduction,
             norm=norm,
         )
-        child.bias = cast("nn.Parameter | None", conv.bias)
-        return child.train(conv.training)
-
-    @property
-    def parent(self) -> nn.Conv2d:
-        """The convolution that owns the kernel."""
-        return self._parent[0]
-
-    def child_kernel(self) -> Tensor:
-        """Form W_j = W_p * (1 + a_f) * (1 + a_s), (O, I / groups, K, K)."""
-        return cast("Tensor", self.modulation(self.parent.weight))
+        child._take_over(conv)
+        return child
 
     def forward(self, x: Tensor) -> Tensor:
         """Return conv(x * g(x), W_j)."""

@@ -5,7 +5,7 @@ base network by its public entry point and applies the plan. All else (weights, 
 ``in_chans``, ``num_classes``, ``output_stride`` and so on) is timm's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
@@ -21,7 +21,7 @@ def build_kdna(
     make_plan: Callable[[nn.Module], SharingPlan],
     pretrained: bool = False,
     *,
-    flatten_sequential: bool = False,
+    feature_cfg: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> nn.Module:
     """Build the network registered as ``variant``.
@@ -31,7 +31,7 @@ def build_kdna(
         base: timm's entry point of the base network.
         make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
         pretrained: Load the published weights.
-        flatten_sequential: Whether the stages lie in one ``blocks``; for ``features_only``.
+        feature_cfg: How timm's builder takes the base network apart for ``features_only``.
         **kwargs: Arguments of timm's builder and of the base network.
     """
 
@@ -44,9 +44,14 @@ def build_kdna(
         build,
         variant,
         pretrained,
-        feature_cfg={"flatten_sequential": flatten_sequential},
+        feature_cfg=dict(feature_cfg or {}),  # timm fills it in
         **kwargs,
     )
+
+
+def count_blocks(network: nn.Module, *stages: str) -> dict[str, int]:
+    """Count the blocks of each stage, which are the children of the module at its path."""
+    return {path: len(list(network.get_submodule(path).children())) for path in stages}
 
 
 def default_cfg(**overrides: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from kdna_zoo.sharing.apply import share_kernels
 from kdna_zoo.sharing.audit import LayerParameters, audit
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
-from kdna_zoo.sharing.presets import basic_block_plan, bottleneck_plan, inverted_bottleneck_plan
+from kdna_zoo.sharing.presets import alternate_blocks_plan, basic_block_plan, last_block_plan
 from kdna_zoo.sharing.stages import stage_of
 
 __all__ = [
@@ -11,10 +11,10 @@ __all__ = [
     "PlanError",
     "Share",
     "SharingPlan",
+    "alternate_blocks_plan",
     "audit",
     "basic_block_plan",
-    "bottleneck_plan",
-    "inverted_bottleneck_plan",
+    "last_block_plan",
     "share_kernels",
     "stage_of",
 ]

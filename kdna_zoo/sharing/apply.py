@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import nn
+from typing_extensions import TypeIs  # comes with torch
 
-from kdna_zoo.layers import ChildConv2d
+from kdna_zoo.layers import Child, ChildConv2d, ChildLinear, NormName
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
 from kdna_zoo.sharing.stages import stage_of
 
@@ -31,50 +32,64 @@ def share_kernels(model: Network, plan: SharingPlan) -> Network:
         plan: Children and parents by module path.
 
     Raises:
-        PlanError: If a path is unknown (the nearest paths are named), a layer is no convolution,
-            the two kernels differ in shape, or parent and child are in different stages.
+        PlanError: If a path is unknown (the nearest paths are named), a layer is no convolution
+            or linear layer, the two kernels differ in shape, or parent and child are in different
+            stages.
     """
     if isinstance(model, SharesKernels):
         raise PlanError("this network shares kernels already; apply a plan to a new one")
     modules = dict(model.named_modules())
     pairs = [(share, *_check(share, model, modules)) for share in plan]
-    for share, conv, parent in pairs:
-        child = ChildConv2d.from_conv(conv, parent, reduction=share.reduction, norm=plan.norm)
-        model.set_submodule(share.child, child)
+    for share, layer, parent in pairs:
+        model.set_submodule(share.child, _make_child(layer, parent, share.reduction, plan.norm))
     model.sharing_plan = plan  # type: ignore[assignment]
     return model
 
 
+def _make_child(
+    layer: nn.Module, parent: nn.Module, reduction: int, norm: NormName
+) -> Child[nn.Conv2d] | Child[nn.Linear]:
+    if isinstance(layer, nn.Linear) and isinstance(parent, nn.Linear):
+        return ChildLinear.from_linear(layer, parent, reduction=reduction, norm=norm)
+    assert isinstance(layer, nn.Conv2d)
+    assert isinstance(parent, nn.Conv2d)
+    return ChildConv2d.from_conv(layer, parent, reduction=reduction, norm=norm)
+
+
 def _check(
     share: Share, model: nn.Module, modules: dict[str, nn.Module]
-) -> tuple[nn.Conv2d, nn.Conv2d]:
-    """Return the two convolutions that a share names, or say why they cannot share."""
-    conv, parent = (_find_conv(path, modules) for path in (share.child, share.parent))
+) -> tuple[nn.Conv2d | nn.Linear, nn.Conv2d | nn.Linear]:
+    """Return the two layers that a share names, or say why they cannot share."""
+    layer, parent = (_find_layer(path, modules) for path in (share.child, share.parent))
     child_stage, parent_stage = stage_of(model, share.child), stage_of(model, share.parent)
     if child_stage != parent_stage:
         raise PlanError(
             f"{share}: the child is in stage {child_stage!r}, its parent in {parent_stage!r}; "
             "share within one stage"
         )
-    if conv.weight.shape != parent.weight.shape:
+    if layer.weight.shape != parent.weight.shape:
         raise PlanError(
-            f"{share}: the kernels differ in shape, child {tuple(conv.weight.shape)}, "
+            f"{share}: the kernels differ in shape, child {tuple(layer.weight.shape)}, "
             f"parent {tuple(parent.weight.shape)}"
         )
-    return conv, parent
+    return layer, parent
 
 
-def _find_conv(path: str, modules: dict[str, nn.Module]) -> nn.Conv2d:
+def _find_layer(path: str, modules: dict[str, nn.Module]) -> nn.Conv2d | nn.Linear:
     if path not in modules:
         raise PlanError(f"no layer {path!r} in this network; {_nearest(path, modules)}")
     module = modules[path]
-    if type(module) is not nn.Conv2d:  # a subclass may compute something else
-        convs = [name for name, m in modules.items() if type(m) is nn.Conv2d]
+    if not can_share(module):
         raise PlanError(
-            f"{path!r} is a {type(module).__name__}, and only a Conv2d can share its kernel; "
-            f"{_nearest(path, convs)}"
+            f"{path!r} is a {type(module).__name__}, and only a Conv2d or Linear can share its "
+            f"kernel; {_nearest(path, (name for name, m in modules.items() if can_share(m)))}"
         )
     return module
+
+
+def can_share(module: nn.Module) -> TypeIs[nn.Conv2d | nn.Linear]:
+    """Tell whether a layer is a plain convolution or linear layer; a subclass may compute more."""
+    return type(module) in (nn.Conv2d, nn.Linear)
 
 
 def _nearest(path: str, names: Iterable[str]) -> str:

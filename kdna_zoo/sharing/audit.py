@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from kdna_zoo.layers import ChildConv2d
+from kdna_zoo.layers import Child
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def audit(model: nn.Module) -> list[LayerParameters]:
         if any(path.startswith(f"{child}.") for child in children):
             continue  # part of an adapter, counted with its child
         own = sum(p.numel() for p in module.parameters(recurse=False))
-        if isinstance(module, ChildConv2d):
+        if isinstance(module, Child):
             children.append(path)
             adapter = sum(p.numel() for p in module.parameters()) - own
             rows.append(LayerParameters(path, own, module.parent.weight.numel(), adapter))

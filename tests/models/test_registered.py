@@ -8,7 +8,7 @@ import torch
 from timm.utils.model import reparameterize_model
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.layers import ChildConv2d
+from kdna_zoo.layers import Child
 
 NAMES = timm.list_models(["kdna_*", "test_kdna_*"])
 
@@ -59,7 +59,7 @@ def test_state_dict_has_no_aliased_tensor(model: torch.nn.Module) -> None:
 
 def test_each_parent_has_one_owner(model: torch.nn.Module) -> None:
     modules = dict(model.named_modules(remove_duplicate=False))
-    children = {p: m for p, m in modules.items() if isinstance(m, ChildConv2d)}
+    children = {p: m for p, m in modules.items() if isinstance(m, Child)}
     assert sorted(children) == sorted(share.child for share in model.sharing_plan)
     for share in model.sharing_plan:
         assert children[share.child].parent is modules[share.parent]
@@ -97,7 +97,7 @@ def test_features_only_matches_the_forward_pass(model: torch.nn.Module) -> None:
 
 def test_fused_by_timm_equals_unfused(model: torch.nn.Module) -> None:
     fused = reparameterize_model(model)
-    assert not any(isinstance(m, ChildConv2d) for m in fused.modules())
+    assert not any(isinstance(m, Child) for m in fused.modules())
     x = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         expected = model(x)

@@ -8,15 +8,16 @@ import timm
 import torch
 from torch import nn
 
+import kdna_zoo  # noqa: F401  registers the names
 from kdna_zoo.layers import ChildConv2d
 from kdna_zoo.sharing import (
     PlanError,
     Share,
     SharingPlan,
+    alternate_blocks_plan,
     audit,
     basic_block_plan,
-    bottleneck_plan,
-    inverted_bottleneck_plan,
+    last_block_plan,
     share_kernels,
     stage_of,
 )
@@ -40,7 +41,7 @@ def test_presets_are_the_published_plans() -> None:
             ("2.conv1", "2.conv2"),
         )
     ]
-    assert str(bottleneck_plan({"layer3": 7, "layer4": 3})).splitlines() == [
+    assert str(alternate_blocks_plan({"layer3": 7, "layer4": 3}, {"conv2": 4})).splitlines() == [
         "layer3.1.conv2 <- layer3.2.conv2 (r=4)",
         "layer3.3.conv2 <- layer3.4.conv2 (r=4)",
         "layer3.5.conv2 <- layer3.6.conv2 (r=4)",
@@ -48,10 +49,39 @@ def test_presets_are_the_published_plans() -> None:
     ]
     depths = {f"blocks.{i}": n for i, n in enumerate((1, 2, 3, 4, 3, 3, 1))}
     blocks = [("2.1", "2.2"), ("3.1", "3.3"), ("3.2", "3.3"), ("4.1", "4.2"), ("5.1", "5.2")]
-    assert str(inverted_bottleneck_plan(depths)).splitlines() == [
+    assert str(last_block_plan(depths, {"conv_pw": 4, "conv_pwl": 24})).splitlines() == [
         f"blocks.{child}.{conv} <- blocks.{parent}.{conv} (r={r})"
         for child, parent in blocks
         for conv, r in (("conv_pw", 4), ("conv_pwl", 24))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("kdna_resnet18", basic_block_plan({"layer3": 3, "layer4": 3})),
+        ("kdna_resnet50", alternate_blocks_plan({"layer3": 7, "layer4": 3}, {"conv2": 4})),
+        (
+            "kdna_mobilenetv2",
+            last_block_plan(
+                {"blocks.2": 3, "blocks.3": 4, "blocks.4": 3, "blocks.5": 3},
+                {"conv_pw": 4, "conv_pwl": 24},
+            ),
+        ),
+    ],
+)
+def test_networks_have_the_published_plans(name: str, published: SharingPlan) -> None:
+    assert timm.create_model(name).sharing_plan == published
+
+
+def test_convnext_shares_alternate_blocks_with_a_layer_norm() -> None:
+    plan = timm.create_model("kdna_convnext_t").sharing_plan
+    assert plan.norm == "layer"
+    blocks = [("2", 1), ("2", 3), ("2", 5), ("2", 7), ("3", 1)]
+    assert str(plan).splitlines() == [
+        f"stages.{s}.blocks.{i}.mlp.{fc} <- stages.{s}.blocks.{i + 1}.mlp.{fc} (r={r})"
+        for s, i in blocks
+        for fc, r in (("fc1", 4), ("fc2", 24))
     ]
 
 
@@ -66,8 +96,8 @@ def test_a_plan_is_a_value() -> None:
 
 def test_one_stage_of_one_block_shares_nothing() -> None:
     assert len(basic_block_plan({"layer4": 1})) == 0
-    assert len(bottleneck_plan({"layer4": 2})) == 0
-    assert len(inverted_bottleneck_plan({"blocks.1": 2})) == 0
+    assert len(alternate_blocks_plan({"layer4": 2}, {"conv2": 4})) == 0
+    assert len(last_block_plan({"blocks.1": 2}, {"conv_pw": 4})) == 0
 
 
 def test_a_child_cannot_be_a_parent() -> None:
@@ -98,7 +128,7 @@ def test_a_child_cannot_be_a_parent() -> None:
         (
             "layer4.1.bn1",
             "layer4.1.conv2",
-            "'layer4.1.bn1' is a BatchNorm2d, and only a Conv2d can share its kernel",
+            "'layer4.1.bn1' is a BatchNorm2d, and only a Conv2d or Linear can share its kernel",
         ),
         (
             "layer3.1.conv1",
