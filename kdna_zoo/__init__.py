@@ -9,7 +9,7 @@ Importing this package registers the ``kdna_*`` names with timm:
 """
 
 from kdna_zoo import models
-from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit, share_kernels
+from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit, auto_plan, fuse, share_kernels
 from kdna_zoo.version import __version__
 
 __all__ = [
@@ -18,6 +18,8 @@ __all__ = [
     "SharingPlan",
     "__version__",
     "audit",
+    "auto_plan",
+    "fuse",
     "models",
     "share_kernels",
 ]

@@ -17,6 +17,7 @@ Shapes: N batch, I input channels, R = max(I // reduction, 1) hidden channels, H
 from typing import Literal, get_args
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from kdna_zoo.layers.folding import fold_batch_norm
@@ -37,7 +38,7 @@ class ChannelAttention(nn.Module):
         dtype: Type of the parameters.
 
     Shape:
-        - Input: (N, I, ...), or (N, ..., I) with ``channel_dim=-1``
+        - Input: (N, I, H, W), or (N, ..., I) with ``channel_dim=-1``
         - Output: as the input
 
     Raises:
@@ -72,31 +73,21 @@ class ChannelAttention(nn.Module):
         self.act = nn.ReLU()
         self.fc2 = nn.Linear(hidden, channels, device=device, dtype=dtype)
 
-    def gate(self, x: Tensor) -> Tensor:
-        """Compute g(x), (N, I)."""
-        if self.training and x.shape[0] == 1 and isinstance(self.norm, nn.BatchNorm2d):
-            raise ValueError(
-                "BatchNorm in the channel attention cannot train on a batch of one image: use at "
-                'least two images on each device, or build the network with norm="layer"'
-            )
-        h = self.fc1(self._pool(x))  # (N, R)
+    def gate(self, pooled: Tensor) -> Tensor:
+        """Compute the gate from the pooled input: (N, I) -> (N, I)."""
+        if isinstance(self.norm, nn.BatchNorm2d) and self.norm.training:  # not if frozen by eval()
+            _require_two_images(pooled)
+        h = self.fc1(pooled)  # (N, R)
         # The norm sees (N, R, 1, 1), so that SyncBatchNorm and frozen-BN conversions apply to it.
         h = self.norm(h[:, :, None, None]).flatten(1)
         return torch.sigmoid(self.fc2(self.act(h)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x * g(x)."""
-        gate = self.gate(x)  # (N, I)
-        ones = [1] * (x.ndim - 2)
-        shape = (x.shape[0], -1, *ones) if self.channel_dim == 1 else (x.shape[0], *ones, -1)
-        return x * gate.view(shape)
-
-    def _pool(self, x: Tensor) -> Tensor:
-        """Average over all but batch and channels: -> (N, I)."""
-        if x.ndim == 2:
-            return x
-        first = 2 if self.channel_dim == 1 else 1
-        return x.mean(dim=tuple(range(first, first + x.ndim - 2)))
+        if self.channel_dim == 1:
+            return x * self.gate(x.mean(dim=(2, 3)))[:, :, None, None]
+        flat = x.reshape(x.shape[0], -1, x.shape[-1])  # (N, L, I), a view of contiguous input
+        return (flat * self.gate(flat.mean(dim=1))[:, None]).reshape(x.shape)
 
     def fuse(self) -> "ChannelAttention":
         """Return a copy for inference with the batch norm folded into FC1."""
@@ -113,6 +104,16 @@ class ChannelAttention(nn.Module):
     def extra_repr(self) -> str:
         """Summarise the layer in the network's printout."""
         return f"channels={self.fc1.in_features}, hidden={self.fc1.out_features}"
+
+
+@torch.fx.wrap  # a step of its own in a trace, whose shapes are not known
+def _require_two_images(pooled: Tensor) -> None:
+    if pooled.shape[0] == 1:
+        raise ValueError(
+            "BatchNorm in the channel attention cannot train on a batch of one image: use at least "
+            'two images on each device, or a LayerNorm there: attn_norm="layer" for a kdna_* '
+            'network of timm, norm="layer" for a sharing plan'
+        )
 
 
 def _make_norm(

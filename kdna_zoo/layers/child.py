@@ -5,6 +5,8 @@ registering it and reads ``parent.weight`` in each forward, so that no tensor st
 ``state_dict()`` and the tie survives ``deepcopy``, ``.to()`` and ``load_state_dict(assign=True)``.
 """
 
+from abc import ABC, abstractmethod
+from collections import OrderedDict
 from typing import Generic, TypeVar, cast
 
 import torch
@@ -16,7 +18,7 @@ from kdna_zoo.layers.static_modulation import StaticModulation
 Parent = TypeVar("Parent", nn.Conv2d, nn.Linear)
 
 
-class Child(nn.Module, Generic[Parent]):
+class Child(nn.Module, Generic[Parent], ABC):
     """Base of `ChildConv2d` and `ChildLinear`.
 
     Args:
@@ -31,6 +33,8 @@ class Child(nn.Module, Generic[Parent]):
     """
 
     bias: nn.Parameter | None
+    channel_attn: ChannelAttention
+    modulation: StaticModulation
 
     def __init__(
         self,
@@ -65,6 +69,22 @@ class Child(nn.Module, Generic[Parent]):
     def child_kernel(self) -> Tensor:
         """Form W_j = W_p * (1 + a_f) * (1 + a_s), in the shape of the parent's kernel."""
         return cast("Tensor", self.modulation(self.parent.weight))
+
+    def fuse(self) -> nn.Sequential:
+        """Return the deployed form: the channel attention, then an ordinary layer.
+
+        The child kernel is formed once and baked in, and the attention's batch norm is folded.
+        ``timm.utils.reparameterize_model`` calls this.
+        """
+        layer = self._ordinary(bias=self.bias is not None)
+        layer.weight = nn.Parameter(self.child_kernel().detach())
+        layer.bias = cast("nn.Parameter", self.bias)  # or None
+        parts = OrderedDict[str, nn.Module](channel_attn=self.channel_attn.fuse(), layer=layer)
+        return nn.Sequential(parts).train(self.training)
+
+    @abstractmethod
+    def _ordinary(self, bias: bool) -> Parent:
+        """Return an ordinary layer of the child's geometry, without memory for its weight."""
 
     def _take_over(self, layer: nn.Conv2d | nn.Linear) -> None:
         """Keep the bias and the mode of the layer that this child replaces."""

@@ -7,7 +7,6 @@ Source: KernelDNA, arXiv 2503.23379:
 Shapes: N batch, I input channels, O output channels, K kernel size, H W.
 """
 
-from collections import OrderedDict
 from typing import Any, Literal
 
 import torch
@@ -68,8 +67,8 @@ class ChildConv2d(Child[nn.Conv2d]):
             "padding_mode": padding_mode,
         }
         # A convolution without memory checks these and works them out exactly as torch does.
-        conv = self._plain_conv(in_channels, weight.shape[0], bias)
-        self.in_channels, self.out_channels = conv.in_channels, conv.out_channels
+        self.in_channels, self.out_channels = in_channels, weight.shape[0]
+        conv = self._ordinary(bias)
         self.kernel_size, self.stride, self.padding = conv.kernel_size, conv.stride, conv.padding
         self.dilation, self.groups, self.padding_mode = conv.dilation, groups, padding_mode
         self._border = list(conv._reversed_padding_repeated_twice)  # as F.pad takes it
@@ -117,21 +116,9 @@ class ChildConv2d(Child[nn.Conv2d]):
             x, self.child_kernel(), self.bias, self.stride, padding, self.dilation, self.groups
         )
 
-    def fuse(self) -> nn.Sequential:
-        """Return the deployed form: the channel attention, then a plain convolution.
-
-        The child kernel is formed once and baked in, and the attention's batch norm is folded.
-        ``timm.utils.reparameterize_model`` calls this.
-        """
-        conv = self._plain_conv(self.in_channels, self.out_channels, self.bias is not None)
-        conv.weight = nn.Parameter(self.child_kernel().detach())
-        conv.bias = self.bias
-        parts = OrderedDict[str, nn.Module](channel_attn=self.channel_attn.fuse(), conv=conv)
-        return nn.Sequential(parts).train(self.training)
-
-    def _plain_conv(self, in_channels: int, out_channels: int, bias: bool) -> nn.Conv2d:
-        """An ordinary convolution of the child's geometry, without memory for its weight."""
-        return nn.Conv2d(in_channels, out_channels, bias=bias, device="meta", **self._geometry)
+    def _ordinary(self, bias: bool) -> nn.Conv2d:
+        channels = self.in_channels, self.out_channels
+        return nn.Conv2d(*channels, bias=bias, device="meta", **self._geometry)
 
     def extra_repr(self) -> str:
         """Summarise the layer in the network's printout."""

@@ -9,8 +9,6 @@ are those of its 1x1 convolutions (arXiv 2503.23379).
 Shapes: N batch, I input channels, O output channels, ... any sizes.
 """
 
-from collections import OrderedDict
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -70,15 +68,8 @@ class ChildLinear(Child[nn.Linear]):
         """Return (x * g(x)) W_j^T + b_j."""
         return F.linear(self.channel_attn(x), self.child_kernel(), self.bias)
 
-    def fuse(self) -> nn.Sequential:
-        """Return the deployed form: the channel attention, then a plain linear layer."""
-        linear = nn.Linear(
-            self.in_features, self.out_features, bias=self.bias is not None, device="meta"
-        )
-        linear.weight = nn.Parameter(self.child_kernel().detach())
-        linear.bias = self.bias  # type: ignore[assignment]  # None without one
-        parts = OrderedDict[str, nn.Module](channel_attn=self.channel_attn.fuse(), linear=linear)
-        return nn.Sequential(parts).train(self.training)
+    def _ordinary(self, bias: bool) -> nn.Linear:
+        return nn.Linear(self.in_features, self.out_features, bias=bias, device="meta")
 
     def extra_repr(self) -> str:
         """Summarise the layer in the network's printout."""

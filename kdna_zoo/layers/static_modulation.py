@@ -59,7 +59,7 @@ class StaticModulation(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return W_p * (1 + a_f) * (1 + a_s)."""
-        ones = [1] * (weight.ndim - 1)
+        ones = [1] * (1 + len(self.spatial_shape))  # not from the weight: a trace has no ndim
         scale = (1 + self.filter_attn).view(-1, *ones)  # (O, 1, 1, 1)
         if self.spatial_attn is not None:  # (O, 1, K, K): small, so the kernel is passed over once
             scale = scale * (1 + self.spatial_attn).view(1, 1, *self.spatial_shape)

@@ -2,6 +2,8 @@
 
 from kdna_zoo.sharing.apply import share_kernels
 from kdna_zoo.sharing.audit import LayerParameters, audit
+from kdna_zoo.sharing.auto import auto_plan
+from kdna_zoo.sharing.deploy import fuse
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
 from kdna_zoo.sharing.presets import alternate_blocks_plan, basic_block_plan, last_block_plan
 from kdna_zoo.sharing.stages import stage_of
@@ -13,7 +15,9 @@ __all__ = [
     "SharingPlan",
     "alternate_blocks_plan",
     "audit",
+    "auto_plan",
     "basic_block_plan",
+    "fuse",
     "last_block_plan",
     "share_kernels",
     "stage_of",

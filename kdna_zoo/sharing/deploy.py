@@ -1,0 +1,138 @@
+"""The deployed form of a network: child kernels baked in, batch norms folded.
+
+A child kernel W_j = W_p * (1 + a_f) * (1 + a_s) is a constant once training is over. `fuse` forms
+it once, and folds each BatchNorm that follows a convolution into it. What stays dynamic is the
+channel attention. There are two forms:
+
+* ``"speed"``: each child gets a kernel of its own, with everything folded;
+* ``"size"``: 1x1 children keep using their parent's kernel, so that the network stays as small as
+  in training. Their filter attention a_f scales the output, and goes into the BatchNorm after it.
+
+Which BatchNorm follows which convolution is read off a trace (torch.fx) and not guessed from names.
+"""
+
+import copy
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import torch
+from timm.layers import Conv2dSame
+from timm.models import get_notrace_functions, get_notrace_modules
+from torch import fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from kdna_zoo.errors import UserError
+from kdna_zoo.layers import Child, ChildConv2d, fold_batch_norm
+
+Keep = Literal["speed", "size"]
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fuse(model: Network, keep: Keep = "speed") -> Network:
+    """Return a copy of the network in its deployed form, in eval mode.
+
+    Args:
+        model: Any network; one without children gets its batch norms folded.
+        keep: ``"speed"`` or ``"size"``, see above.
+
+    Raises:
+        UserError: If ``keep`` is neither, if there is nothing to keep for ``"size"``, or if the
+            network's forward pass cannot be traced.
+    """
+    if keep not in get_args(Keep):
+        raise UserError(f"unknown form {keep!r}; keep one of {', '.join(get_args(Keep))}")
+    fused = copy.deepcopy(model).eval()
+    children = {path: m for path, m in fused.named_modules() if isinstance(m, Child)}
+    kept = [child for child in children.values() if keep == "size" and _is_pointwise(child)]
+    if keep == "size" and not kept:
+        raise UserError(
+            'no 1x1 kernel is shared in this network, so keep="size" would save nothing; '
+            'use keep="speed"'
+        )
+    for path, child in children.items():
+        if child in kept:
+            child.channel_attn = child.channel_attn.fuse()
+        else:
+            fused.set_submodule(path, child.fuse())
+    parents = {child.parent for child in kept}
+    for layer_path, norm_path in _followed_by_norm(fused).items():
+        layer, norm = fused.get_submodule(layer_path), fused.get_submodule(norm_path)
+        assert isinstance(norm, _BatchNorm)
+        if isinstance(layer, Child):
+            _absorb_filter_attention(layer, norm)
+        elif layer not in parents:
+            fused.set_submodule(layer_path, fold_batch_norm(cast("nn.Conv2d", layer), norm))
+            fused.set_submodule(norm_path, _without_norm(norm))
+    return fused
+
+
+def _is_pointwise(child: Child[Any]) -> bool:
+    return not isinstance(child, ChildConv2d) or set(child.kernel_size) == {1}
+
+
+@torch.no_grad()
+def _absorb_filter_attention(child: Child[Any], norm: _BatchNorm) -> None:
+    """Move a child's a_f into the BatchNorm after it; the child then uses its parent's kernel."""
+    if norm.running_mean is None or norm.running_var is None:
+        return
+    scale = (norm.running_var + norm.eps).rsqrt()
+    if norm.weight is not None:
+        scale = scale * norm.weight
+    shift = -norm.running_mean * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias
+    if child.bias is not None:  # not scaled by a_f, so it goes with the shift
+        shift = shift + child.bias * scale
+        child.bias = None
+    norm.weight = nn.Parameter(scale * (1 + child.modulation.filter_attn))
+    norm.bias = nn.Parameter(shift)
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1)
+    norm.eps = 0.0
+    norm.affine = True
+    child.modulation = cast("Any", nn.Identity())
+
+
+def _without_norm(norm: nn.Module) -> nn.Module:
+    """What is left of a norm once it is folded: the activation of timm's norm-and-act layers."""
+    rest = [getattr(norm, name) for name in ("drop", "act") if hasattr(norm, name)]
+    rest = [module for module in rest if not isinstance(module, nn.Identity)]
+    return rest[0] if len(rest) == 1 else nn.Sequential(*rest) if rest else nn.Identity()
+
+
+def _followed_by_norm(model: nn.Module) -> dict[str, str]:
+    """Map each layer whose output goes to a BatchNorm and nowhere else to that norm, by path."""
+    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return {}
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:  # a trace runs the network's own code, which may raise anything
+        raise UserError(
+            f"cannot fold the batch norms, because this network cannot be traced ({error}); "
+            "timm.utils.reparameterize_model bakes its child kernels without folding"
+        ) from error
+    modules = dict(model.named_modules())
+    pairs = {}
+    for node in graph.nodes:
+        norm = modules.get(str(node.target)) if node.op == "call_module" else None
+        if not isinstance(norm, _BatchNorm) or not norm.track_running_stats:
+            continue
+        before = node.args[0]
+        if before.op == "call_module" and len(before.users) == 1:
+            layer = modules[before.target]
+            if type(layer) in (nn.Conv2d, nn.Linear, Conv2dSame) or isinstance(layer, Child):
+                pairs[str(before.target)] = str(node.target)
+    calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    return {a: b for a, b in pairs.items() if calls.count(a) == calls.count(b) == 1}
+
+
+class _Tracer(fx.Tracer):
+    """Traces down to convolutions, norms and child layers; leaves alone what timm does."""
+
+    def __init__(self) -> None:
+        functions: Any = get_notrace_functions  # not annotated in timm
+        modules: Any = get_notrace_modules
+        super().__init__(autowrap_functions=tuple(functions()))
+        self.leaves = (_BatchNorm, Child, *modules())
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, self.leaves) or super().is_leaf_module(m, module_qualified_name)
