@@ -56,6 +56,21 @@ class Source:
         if builder.name == "parquet" and hub_id is None:
             self.parquet_files = {str(k): list(v) for k, v in builder.config.data_files.items()}
 
+    def first_split(self, argument: str, candidates: tuple[str, ...]) -> str:
+        """The first of some splits that there is; `argument` would name another.
+
+        Raises:
+            UserError: There is none of them.
+        """
+        for split in candidates:
+            if split in self.splits:
+                return split
+        raise UserError(
+            f"No split of {self.title} is called {' or '.join(candidates)}; it has: "
+            f"{', '.join(self.splits)}. Name one with {argument}, or hold a tenth of the training "
+            "images out with val_fraction 0.1."
+        )
+
     def read(self, split: str) -> datasets.Dataset:
         """Reads one split.
 

@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from kdna_zoo.data.checks import check_numbers
 from kdna_zoo.data.classes import Classes, read_classes, read_labels
 from kdna_zoo.data.columns import find_image_column, find_label_column
+from kdna_zoo.data.holdout import hold_out
 from kdna_zoo.data.loading import Source, open_source
 from kdna_zoo.data.names import check_label_names
 from kdna_zoo.data.rows import Example, ImageRows
@@ -66,6 +68,8 @@ class ImageData(pl.LightningDataModule):
         augment: Keyword arguments of `timm.data.create_transform` for training, such as hflip,
             scale, ratio, color_jitter, auto_augment, re_prob, train_crop_mode; timm's defaults
             where not given.
+        val_fraction: Part of the training split to hold out and validate on, of each class alike
+            and the same in every run; None: validate on `val_split`.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
     """
 
@@ -91,9 +95,11 @@ class ImageData(pl.LightningDataModule):
         crop_pct: float | None = None,
         crop_mode: Literal["center", "squash", "border"] | None = None,
         augment: dict[str, Any] | None = None,
+        val_fraction: float | None = None,
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
+        check_numbers(batch_size, eval_batch_size, num_workers, num_classes, val_fraction)
         self.path = path
         self.config_name = name
         self.revision = revision
@@ -110,7 +116,9 @@ class ImageData(pl.LightningDataModule):
         values = (input_size, mean, std, interpolation, crop_pct, crop_mode)
         self._given_config = dict(zip(CONFIG_KEYS, values, strict=True))
         self.augment = augment
+        self.val_fraction = val_fraction
         self.cache_dir = cache_dir
+        self._validates = True
         self._rows: dict[str, ImageRows] = {}
 
     @cached_property
@@ -148,12 +156,12 @@ class ImageData(pl.LightningDataModule):
     @property
     def val_split(self) -> str:
         """The split to validate on."""
-        return self._val_split or self._first_split("val_split", VAL_SPLITS)
+        return self._val_split or self.source.first_split("val_split", VAL_SPLITS)
 
     @property
     def test_split(self) -> str:
         """The split to test and predict on."""
-        return self._test_split or self._first_split("test_split", TEST_SPLITS)
+        return self._test_split or self.source.first_split("test_split", TEST_SPLITS)
 
     @property
     def data_config(self) -> dict[str, Any]:
@@ -184,8 +192,9 @@ class ImageData(pl.LightningDataModule):
         """
         self._check_network()
         roles = {"validate": ["val"], "test": ["test"], "predict": ["predict"]}
-        validates = self.trainer is None or self.trainer.limit_val_batches != 0
-        for role in roles.get(stage or "fit", ["train", "val"] if validates else ["train"]):
+        self._validates = self.trainer is None or self.trainer.limit_val_batches != 0
+        fit = ["train", "val"] if self._validates else ["train"]
+        for role in roles.get(stage or "fit", fit):
             self._rows[role] = self._make_rows(role)
 
     def train_dataloader(self) -> DataLoader[Example]:
@@ -216,17 +225,21 @@ class ImageData(pl.LightningDataModule):
         card, local = self.source.card, self.source.hub_id is None
         licence = card.get("license")
         return {
-            "name": card.get("pretty_name") or Path(str(self.path)).name,
+            "name": str(card.get("pretty_name") or Path(str(self.path)).resolve().name),
             "path": self.path if local else None,
             "hub_id": self.source.hub_id,
             "revision": self.source.revision,
             "license": ", ".join(licence) if isinstance(licence, list) else licence,
-            "train": self._describe_split("train", self.train_split),
-            "val": self._describe_split("val", self._val_split or self._first_of(VAL_SPLITS)),
+            "train": self._describe_split("train"),
+            "val": self._describe_split("val") if self._has_val() else None,
         }
 
-    def _describe_split(self, role: str, split: str | None) -> dict[str, Any] | None:
-        return None if split is None else {"split": split, "images": len(self._rows_of(role))}
+    def _has_val(self) -> bool:
+        found = self._val_split or self.val_fraction or set(VAL_SPLITS) & set(self.source.splits)
+        return self._validates and bool(found)
+
+    def _describe_split(self, role: str) -> dict[str, Any]:
+        return {"split": self._split_of(role), "images": len(self._rows_of(role))}
 
     def _network(self) -> Any:
         return getattr(self.trainer and self.trainer.lightning_module, "model", None)
@@ -239,19 +252,6 @@ class ImageData(pl.LightningDataModule):
                 f"Create the model with num_classes={self.num_classes}."
             )
 
-    def _first_of(self, candidates: tuple[str, ...]) -> str | None:
-        return next((split for split in candidates if split in self.source.splits), None)
-
-    def _first_split(self, argument: str, candidates: tuple[str, ...]) -> str:
-        found = self._first_of(candidates)
-        if found is None:
-            raise UserError(
-                f"No split of {self.source.title} is called {' or '.join(candidates)}; it has: "
-                f"{', '.join(self.source.splits)}. Name one with {argument}, or hold images out: "
-                f"train_split 'train[:90%]' and {argument} 'train[90%:]'."
-            )
-        return found
-
     def _images_per_rank(self, ranks: int) -> int:
         return math.ceil(len(self._rows_of("train")) / ranks)
 
@@ -263,16 +263,24 @@ class ImageData(pl.LightningDataModule):
     def _split_of(self, role: str) -> str:
         if role == "train":
             return self.train_split
+        if role == "val" and self.val_fraction is not None:
+            return f"{self.train_split} (held out)"
         return self.val_split if role == "val" else self.test_split
 
     def _make_rows(self, role: str) -> ImageRows:
-        split = self._split_of(role)
+        held_out = self.val_fraction is not None and role in ("train", "val")
+        split = self.train_split if held_out else self._split_of(role)
         config, title, predict = self.data_config, self.source.title, role == "predict"
         labels = read_labels(self.source, self.label_column, split)
+        codes = self.classes.encode(labels, split, title, unlabelled=predict)
+        images = self.source.read(split)
+        if held_out:
+            chosen = hold_out(codes, self.val_fraction or 0)[0 if role == "train" else 1]
+            codes, images = codes[chosen], images.select(chosen)
         return ImageRows(
-            self.source.read(split),
+            images,
             self.image_column,
-            self.classes.encode(labels, split, title, unlabelled=predict),
+            codes,
             train_transform(config, self.augment) if role == "train" else eval_transform(config),
             mode="RGB" if config["input_size"][0] == 3 else "L",
             origin=f"split {split!r} of {title}",

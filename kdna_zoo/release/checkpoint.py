@@ -7,7 +7,6 @@ WeightAveraging callback ran, the averaged weights lie in ``state_dict`` and the
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -15,9 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import timm
-import torch
 from torch import Tensor, nn
 
+from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.errors import UserError
 from kdna_zoo.release.record import Record, parse_record
 
@@ -54,7 +53,7 @@ def read_checkpoint(path: str | PathLike[str], weights: Weights = "raw") -> Trai
         UserError: The file cannot be used; the message says why and what to do.
     """
     path = Path(path)
-    checkpoint = _load(path)
+    checkpoint = open_checkpoint(path)
     try:
         record = _record(checkpoint)
         averaged = "current_model_state" in checkpoint
@@ -65,41 +64,6 @@ def read_checkpoint(path: str | PathLike[str], weights: Weights = "raw") -> Trai
     if averaged and weights == "raw":
         record = replace(record, metrics=None)
     return TrainedModel(model.eval(), record, weights, averaged)
-
-
-def _load(path: Path) -> Mapping[str, Any]:
-    """Load the file without running any code from it."""
-    if not path.exists():
-        raise UserError(
-            f"no such checkpoint: {path}. Give the .ckpt file that `kdna-zoo fit` wrote."
-        )
-    if path.is_dir():
-        raise UserError(f"{path} is a folder. Give the .ckpt file itself.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-    except Exception as error:  # a broken file raises many things, KeyError and EOFError among them
-        raise UserError(_why_not_loaded(path, error)) from error
-    if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
-        raise UserError(
-            f"{path} is no training checkpoint: it has no 'state_dict'."
-            " Give the .ckpt file that `kdna-zoo fit` wrote."
-        )
-    return checkpoint
-
-
-def _why_not_loaded(path: Path, error: Exception) -> str:
-    refused = re.search(r"GLOBAL (\S+)", str(error))
-    if refused:
-        return (
-            f"{path} holds a Python object ({refused[1]}) that only an unsafe load would read,"
-            " and kdna-zoo never loads one. Save the checkpoint again without that object."
-        )
-    return (
-        f"{path} is no checkpoint, or is damaged or cut off ({type(error).__name__})."
-        " Give a whole .ckpt file that `kdna-zoo fit` wrote."
-    )
 
 
 def _record(checkpoint: Mapping[str, Any]) -> Record:

@@ -40,20 +40,24 @@ def share_kernels(model: Network, plan: SharingPlan) -> Network:
         raise PlanError("this network shares kernels already; apply a plan to a new one")
     modules = dict(model.named_modules())
     pairs = [(share, *_check(share, model, modules)) for share in plan]
-    for share, layer, parent in pairs:
-        model.set_submodule(share.child, _make_child(layer, parent, share.reduction, plan.norm))
+    children = [(share, _make_child(share, plan.norm, *layers)) for share, *layers in pairs]
+    for share, child in children:
+        model.set_submodule(share.child, child)
     model.sharing_plan = plan  # type: ignore[assignment]
     return model
 
 
 def _make_child(
-    layer: nn.Module, parent: nn.Module, reduction: int, norm: NormName
+    share: Share, norm: NormName, layer: nn.Module, parent: nn.Module
 ) -> Child[nn.Conv2d] | Child[nn.Linear]:
-    if isinstance(layer, nn.Linear) and isinstance(parent, nn.Linear):
-        return ChildLinear.from_linear(layer, parent, reduction=reduction, norm=norm)
-    assert isinstance(layer, nn.Conv2d)
-    assert isinstance(parent, nn.Conv2d)
-    return ChildConv2d.from_conv(layer, parent, reduction=reduction, norm=norm)
+    try:
+        if isinstance(layer, nn.Linear) and isinstance(parent, nn.Linear):
+            return ChildLinear.from_linear(layer, parent, reduction=share.reduction, norm=norm)
+        assert isinstance(layer, nn.Conv2d)
+        assert isinstance(parent, nn.Conv2d)
+        return ChildConv2d.from_conv(layer, parent, reduction=share.reduction, norm=norm)
+    except ValueError as error:
+        raise PlanError(f"{share}: {error}") from error
 
 
 def _check(

@@ -45,7 +45,8 @@ class SharingPlan:
         norm: Norm inside the channel attention: ``"batch"`` (published) or ``"layer"``.
 
     Raises:
-        PlanError: If a layer is a child twice, or is both child and parent.
+        PlanError: If a layer is a child twice, or is both child and parent, or a reduction or the
+            norm is none there can be.
     """
 
     shares: tuple[Share, ...]
@@ -59,6 +60,8 @@ class SharingPlan:
             )
         counts = Counter(share.child for share in self.shares)
         for share in self.shares:
+            if share.reduction < 1:
+                raise PlanError(f"{share}: the reduction must be at least 1")
             if counts[share.child] > 1:
                 raise PlanError(f"{share.child!r} is a child more than once; give it one parent")
             if share.parent in counts:

@@ -4,26 +4,32 @@ Under each recipe lies ``recipes/_base/default.yaml``; then come the recipe's ``
 from left to right, then the command line.
 """
 
+import difflib
 import json
+import re
 import shlex
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
+from kdna_zoo.errors import UserError
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.record import describe_machine
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
+CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
 NOISE = (  # warnings of Lightning that a user can do nothing about
     r".*LeafSpec.* is deprecated",  # in its own use of torch
     r".*callbacks used to create the checkpoint need to be provided",  # evaluation needs none
@@ -41,6 +47,12 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(ImagesPerSecond, "throughput")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Check a checkpoint before anything is built; take no options from it."""
+        path = self.config[self.config.subcommand].get("ckpt_path")
+        if path is not None and path not in CHECKPOINT_WORDS:
+            open_checkpoint(Path(path))
 
     def before_instantiate_classes(self) -> None:
         """Keep a run's folder for training alone."""
@@ -61,7 +73,10 @@ class CLI(LightningCLI):
         if fits and config["logger"]:
             names += ["learning_rate", "throughput"]
         callbacks = [self._get(self.config_init, name) for name in names]
-        return self._instantiate_trainer(config, callbacks)
+        try:
+            return self._instantiate_trainer(config, callbacks)
+        except ValueError as error:
+            raise UserError(f"the trainer cannot be made: {error}") from error
 
 
 def _loggers(folder: str) -> list[Logger]:
@@ -76,16 +91,40 @@ class SaveRun(SaveConfigCallback):
     Both go into the checkpoints too, by way of the module's ``run_info``.
     """
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Settle the run's folder on all ranks: asking for it is a broadcast."""
+        self.folder = Path(trainer.log_dir or trainer.default_root_dir)
+        super().setup(trainer, pl_module, stage)
+
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write ``run.json`` beside the ``config.yaml`` that Lightning has just written."""
         assert isinstance(pl_module, ImageClassifier)
-        assert trainer.log_dir is not None
         command = shlex.join(["kdna-zoo", *sys.argv[1:]])
-        recipe = self.parser.dump(self.config, skip_none=True)
+        recipe = self.parser.dump(self.config, skip_none=False)
         pl_module.run_info = {"command": command, "recipe": recipe}
         seed = self.config["seed_everything"]
-        record = {"command": command, "seed": seed, **describe_machine()}
-        Path(trainer.log_dir, "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        record = {"command": command, "seed": seed, **describe_machine(trainer)}
+        (self.folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+
+
+class Parser(LightningArgumentParser):
+    """LightningCLI's parser, whose errors are one message in place of the whole usage."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what is wrong, with the nearest options where one is unknown."""
+        unknown = re.search(r"option '([\w.]+)'|arguments?: --([\w.]+)", message)
+        near: list[str] = []
+        if unknown:
+            options = {str(action.dest) for action in self._all_actions()}
+            near = difflib.get_close_matches(unknown[1] or unknown[2], options, n=3)
+        hint = f"; the nearest are {', '.join(near)}" if near else ""
+        raise UserError(f"{message.strip()}{hint} (all options: kdna-zoo fit --help)") from ex
+
+    def _all_actions(self) -> Iterator[Any]:
+        for action in self._actions:
+            yield action
+            for parser in (getattr(action, "choices", None) or {}).values():
+                yield from parser._actions
 
 
 def run(arguments: Sequence[str]) -> CLI:
@@ -104,6 +143,8 @@ def run(arguments: Sequence[str]) -> CLI:
                 ImageClassifier,
                 ImageData,
                 save_config_callback=SaveRun,
+                save_config_kwargs={"overwrite": True},  # only in a folder that the user fixed
+                parser_class=Parser,
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 parser_kwargs={
@@ -111,5 +152,9 @@ def run(arguments: Sequence[str]) -> CLI:
                     **{name: {"default_config_files": defaults} for name in SUBCOMMANDS},
                 },
             )
+    except MisconfigurationException as error:
+        raise UserError(str(error)) from error
+    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"cannot write there: {error}") from error
     finally:
         sys.argv = before

@@ -16,10 +16,19 @@ def create_network(
     """Return ``timm.create_model(arch, ...)``.
 
     Raises:
-        UserError: If timm knows no such name (the nearest names are given).
+        UserError: If timm knows no such name (the nearest names are given), or cannot build it or
+            load its weights as asked.
     """
+    if "num_classes" in arch_args:
+        raise UserError("the number of classes is the data's: set data.num_classes, not arch_args")
     if ":" not in arch and not timm.is_model(arch):
         near = difflib.get_close_matches(arch.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
         hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
         raise UserError(f"timm knows no network named {arch!r}; {hint}")
-    return timm.create_model(arch, pretrained=pretrained, num_classes=num_classes, **arch_args)
+    try:
+        return timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
+    except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
+        weights = " with its weights" if pretrained else ""
+        raise UserError(
+            f"timm cannot create {arch!r}{weights} and the arguments {arch_args}: {error}"
+        ) from error

@@ -3,14 +3,19 @@
 The field names are timm's own, so that a recipe reads like timm's training script.
 """
 
+import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
-from timm.optim import create_optimizer_v2
+from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim import Optimizer
+
+from kdna_zoo.errors import UserError
+
+SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "constant")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class ScheduleConfig:
     """Arguments of ``timm.scheduler.create_scheduler_v2``; the rate changes with every step.
 
     Attributes:
-        sched: ``cosine``, ``step``, ``multistep``, ``poly``, ``tanh``, ``constant``, ...
+        sched: ``cosine``, ``tanh``, ``step``, ``multistep``, ``poly`` or ``constant``.
         warmup_epochs: Length of the linear warm-up, in epochs; may be a fraction.
         warmup_lr: Rate at the first step of the warm-up.
         min_lr: Rate at the end of the schedule.
@@ -63,36 +68,66 @@ class ScheduleConfig:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """Return timm's optimizer for the network."""
-    optimizer: Optimizer = create_optimizer_v2(
-        model,
-        opt=config.opt,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        momentum=config.momentum,
-        layer_decay=config.layer_decay,
-        **config.opt_args,
-    )
+    """Return timm's optimizer for the network.
+
+    Raises:
+        UserError: If timm has no such optimizer, or it does not take these arguments.
+    """
+    try:
+        optimizer: Optimizer = create_optimizer_v2(
+            model,
+            opt=config.opt,
+            lr=config.lr,
+            weight_decay=config.weight_decay,
+            momentum=config.momentum,
+            layer_decay=config.layer_decay,
+            **config.opt_args,
+        )
+    except (TypeError, ValueError, AssertionError) as error:
+        names = [str(name) for name in list_optimizers()]
+        near = difflib.get_close_matches(config.opt, names, n=3, cutoff=0.4)
+        raise UserError(
+            f"cannot make the optimizer {config.opt!r}: {error}; names near it: "
+            f"{', '.join(near) or 'none'} (all: timm.optim.list_optimizers())"
+        ) from error
     return optimizer
 
 
 def build_schedule(
-    optimizer: Optimizer, config: ScheduleConfig, epochs: int, updates_per_epoch: int
+    optimizer: Optimizer, config: ScheduleConfig, updates: int, updates_per_epoch: int
 ) -> Scheduler:
-    """Return timm's schedule over ``epochs``, counted in optimizer steps."""
+    """Return timm's schedule, counted in optimizer steps.
+
+    Args:
+        optimizer: The optimizer whose rates it sets.
+        config: The schedule.
+        updates: Optimizer steps of the whole run.
+        updates_per_epoch: Optimizer steps of an epoch, the unit of the configuration.
+
+    Raises:
+        UserError: If there is no such schedule, or nothing is left of it after the cool-down.
+    """
+    if config.sched not in SCHEDULES:
+        raise UserError(f"unknown schedule {config.sched!r}; choose one of {', '.join(SCHEDULES)}")
+    cooldown = config.cooldown_epochs * updates_per_epoch
+    if cooldown >= updates:
+        raise UserError(
+            f"a cool-down of {config.cooldown_epochs} epochs leaves nothing of a run of "
+            f"{updates / updates_per_epoch:g}; lower schedule.cooldown_epochs"
+        )
     scheduler: Scheduler
-    scheduler, _ = create_scheduler_v2(
+    scheduler, _ = create_scheduler_v2(  # with an "epoch" of one step
         optimizer,
         sched=config.sched,
-        num_epochs=epochs - config.cooldown_epochs,
-        warmup_epochs=config.warmup_epochs,  # type: ignore[arg-type]  # fractions work
+        num_epochs=updates - cooldown,
+        warmup_epochs=round(config.warmup_epochs * updates_per_epoch),
         warmup_lr=config.warmup_lr,
         min_lr=config.min_lr,
-        decay_epochs=config.decay_epochs,
-        decay_milestones=list(config.decay_milestones),
+        decay_epochs=round(config.decay_epochs * updates_per_epoch),
+        decay_milestones=[m * updates_per_epoch for m in config.decay_milestones],
         decay_rate=config.decay_rate,
-        cooldown_epochs=config.cooldown_epochs,
+        cooldown_epochs=cooldown,
         step_on_epochs=False,
-        updates_per_epoch=updates_per_epoch,
+        updates_per_epoch=1,
     )
     return scheduler

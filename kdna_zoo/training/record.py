@@ -73,14 +73,15 @@ def _run(module: Recorded, batch_size: int | None) -> dict[str, Any]:
         "devices": trainer.world_size,
         "started": started.isoformat(timespec="seconds"),
         "seconds": round(time.time() - module.started, 1),
-        **describe_machine(),
+        **describe_machine(trainer),
         **module.run_info,
     }
 
 
-def describe_machine() -> dict[str, Any]:
+def describe_machine(trainer: pl.Trainer) -> dict[str, Any]:
     """Return hardware, versions and the commit of this package."""
-    return {"hardware": hardware(), "git_commit": git_commit(), "versions": versions()}
+    device = trainer.strategy.root_device
+    return {"hardware": hardware(device), "git_commit": git_commit(), "versions": versions()}
 
 
 def versions() -> dict[str, str]:
@@ -90,10 +91,10 @@ def versions() -> dict[str, str]:
     return {**own, "torch": str(torch.__version__), **found}  # torch's own tells its CUDA build
 
 
-def hardware() -> str:
-    """Name the processor that computes: the first GPU, or the CPU with its cores."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name(0)
+def hardware(device: torch.device) -> str:
+    """Name the processor that computes: the GPU, or the CPU with its cores."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

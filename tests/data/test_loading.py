@@ -159,7 +159,9 @@ def test_no_such_split(tmp_path: Path) -> None:
 
 def test_nothing_to_validate_on(tmp_path: Path) -> None:
     data = ImageData(str(write_parquet(tmp_path / "pets.parquet", [0, 1])))
-    with pytest.raises(UserError, match=r"it has: train\. Name one with val_split, or hold images"):
+    with pytest.raises(
+        UserError, match=r"it has: train\. Name one with val_split, or hold a tenth"
+    ):
         data.setup("fit")
 
 

@@ -8,44 +8,8 @@ import pytest
 import torch
 import yaml
 
-from kdna_zoo.cli import main
 from kdna_zoo.training import command
-
-TINY = (
-    "--model.arch=test_kdna_resnet",
-    "--data.input_size=[3,28,28]",
-    "--trainer.accelerator=cpu",
-    "--trainer.logger=null",
-    "--trainer.enable_progress_bar=false",
-    "--trainer.enable_model_summary=false",
-)
-
-
-def fit(folder: Path, *more: str) -> command.CLI:
-    return command.run(
-        ["fit", *TINY, f"--trainer.default_root_dir={folder}", "--trainer.max_epochs=1", *more]
-    )
-
-
-def top1(run: command.CLI) -> float:
-    return float(run.trainer.callback_metrics["val/top1"])
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> command.CLI:
-    return fit(
-        tmp_path_factory.mktemp("run"),
-        "--trainer.max_epochs=2",
-        "--trainer.limit_train_batches=12",
-        "--trainer.log_every_n_steps=1",
-        "--model.schedule.warmup_epochs=0.5",
-    )
-
-
-@pytest.fixture(scope="module")
-def folder(trained: command.CLI) -> Path:
-    assert trained.trainer.log_dir is not None
-    return Path(trained.trainer.log_dir)
+from tests.training.support import TINY, fit, top1
 
 
 def test_a_run_leaves_its_record(folder: Path) -> None:
@@ -100,7 +64,9 @@ def test_the_checkpoint_carries_its_record(trained: command.CLI, folder: Path) -
     assert record["metrics"]["top1"] == pytest.approx(top1(trained))
     assert record["run"]["epochs"] == 2.0
     assert record["run"]["steps"] == 24
-    assert yaml.safe_load(record["run"]["recipe"])["trainer"]["max_epochs"] == 2
+    recipe = yaml.safe_load(record["run"]["recipe"])
+    assert recipe["trainer"]["max_epochs"] == 2
+    assert recipe["model"]["optimizer"]["lr"] == 0.1, "defaults are resolved too"
     assert "hyper_parameters" not in checkpoint, "they would override the command line"
 
 
@@ -172,70 +138,3 @@ def test_command_line_wins_over_the_recipe(tmp_path: Path) -> None:
     )
     assert run.model.optimizer_config.lr == 0.25
     assert run.model.optimizer_config.momentum == 0.8
-
-
-# Bad input: one line that says what to do, no traceback.
-
-
-def test_unknown_network(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["validate", "--model.arch=kdna_resnet81"]) == 2
-    error = capsys.readouterr().err
-    assert "timm knows no network named 'kdna_resnet81'; did you mean kdna_resnet18" in error
-
-
-def test_unknown_key_in_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text("model:\n  archh: kdna_resnet18\n")
-    with pytest.raises(SystemExit) as stop:
-        main(["fit", f"--config={recipe}"])
-    assert stop.value.code == 2
-    assert "archh" in capsys.readouterr().err
-
-
-def test_recipe_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["fit", "--config=recipes/nowhere.yaml"])
-    assert "recipes/nowhere.yaml" in capsys.readouterr().err
-
-
-def test_checkpoint_of_another_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    arguments = [*TINY, f"--ckpt_path={checkpoint}", "--model.arch=kdna_mobilenetv2_050"]
-    assert main(["validate", *arguments]) == 2
-    assert (
-        "the checkpoint is of another network: its arch is 'test_kdna_resnet', this run's is "
-        "'kdna_mobilenetv2_050'; use --model.arch test_kdna_resnet"
-    ) in capsys.readouterr().err
-
-
-def test_nan_loss_stops_with_the_step_and_keeps_the_last_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    good = ["--trainer.limit_train_batches=4", "--trainer.limit_val_batches=2"]
-    arguments = ["fit", *TINY, f"--trainer.default_root_dir={tmp_path}", *good]
-    # The rate jumps from 1e-4 to 1e30 at the second epoch: one whole epoch, then the explosion.
-    explode = [
-        "--trainer.max_epochs=3",
-        "--model.schedule.sched=multistep",
-        "--model.schedule.decay_milestones=[1]",
-        "--model.schedule.decay_rate=1e30",
-        "--model.optimizer.lr=1e-4",
-    ]
-    assert main([*arguments, *explode]) == 1
-    error = capsys.readouterr().err
-    assert "the loss became nan at step" in error
-    assert "(epoch 1, batch" in error
-    last = torch.load(tmp_path / "version_0/checkpoints/last.ckpt", weights_only=True)
-    assert last["global_step"] == 4
-    assert all(t.isfinite().all() for t in last["state_dict"].values())
-
-
-def test_missing_extra_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("kdna_zoo.cli.TRAIN_PACKAGES", ("lightning", "not_installed"))
-    assert main(["fit"]) == 2
-    assert capsys.readouterr().err == (
-        "kdna-zoo: `kdna-zoo fit` needs not_installed, which the 'train' extra brings: "
-        'pip install "kdna-zoo[train]"\n'
-    )

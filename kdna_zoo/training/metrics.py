@@ -1,0 +1,16 @@
+"""What is measured on a split: loss, top-1 and top-5 accuracy, and on how many images."""
+
+from torchmetrics import MeanMetric, Metric, MetricCollection, SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+
+def make_metrics(num_classes: int) -> MetricCollection:
+    """Make the metrics; top-5 only where it says something."""
+    metrics: dict[str, Metric | MetricCollection] = {
+        "loss": MeanMetric(),
+        "top1": MulticlassAccuracy(num_classes, top_k=1, average="micro"),
+        "images": SumMetric(),
+    }
+    if num_classes > 5:
+        metrics["top5"] = MulticlassAccuracy(num_classes, top_k=5, average="micro")
+    return MetricCollection(metrics, compute_groups=False)
