@@ -52,7 +52,8 @@ def _plot(
     **style: Any,
 ) -> None:
     points = [(int(r["step"]), scale * float(r[column])) for r in rows if r.get(column)]
-    axes.plot(*zip(*points, strict=True), label=label, **style) if points else None
+    if points:
+        axes.plot(*zip(*points, strict=True), label=label, **style)
 
 
 def draw_predictions(
