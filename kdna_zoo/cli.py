@@ -1,16 +1,19 @@
 """The ``kdna-zoo`` command.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are LightningCLI's, with its options and help; each
-other command is a module of `kdna_zoo.commands` with ``add_parser`` and ``run``. What is heavy is
-imported by the command that needs it.
+other command is a module of `kdna_zoo.commands` with ``add_parser`` and ``run``. Lightning,
+`datasets` and matplotlib are imported by the command that needs them.
 """
 
 import argparse
+import difflib
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-from kdna_zoo.commands import models, publish, quickstart
+from kdna_zoo.commands import bench, export, info, models, publish, quickstart
 from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError
 from kdna_zoo.version import __version__
 
@@ -20,9 +23,20 @@ TRAINING = {
     "test": "evaluate a network on the test split",
     "predict": "write a network's predictions to a file",
 }
-COMMANDS = (quickstart, models, publish)
+COMMANDS = (quickstart, models, info, bench, export, publish)
 NEEDS_TRAIN = {*TRAINING, "publish", "quickstart"}
-TRAIN_PACKAGES = ("lightning", "jsonargparse", "datasets", "torchmetrics", "matplotlib")
+TRAIN_PACKAGES = (
+    "lightning", "jsonargparse", "datasets", "torchmetrics", "tensorboard", "rich", "matplotlib",
+    "PIL", "jinja2",
+)  # fmt: skip
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what argparse finds wrong as a UserError, so that it reads like all other errors."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UserError instead of printing the usage."""
+        raise UserError(f"{message}; see `{self.prog} --help`")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             command.run(arguments)
             return 0
-        args = make_parser().parse_args(arguments)
+        args, unknown = make_parser().parse_known_args(arguments)
+        if unknown:
+            raise UserError(_unknown_option(args, unknown[0]))
+        args.line = shlex.join(["kdna-zoo", *arguments])
         run: Callable[[argparse.Namespace], int] = args.run
         return run(args)
     except KdnaZooError as error:
@@ -46,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser of all commands; the training ones are listed, and parsed elsewhere."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kdna-zoo",
         description="KernelDNA networks: train by a recipe, publish, load again through timm.",
     )
@@ -56,7 +73,15 @@ def make_parser() -> argparse.ArgumentParser:
         subparsers.add_parser(name, help=help_text, add_help=False)
     for module in COMMANDS:
         module.add_parser(subparsers)
+    for name, subparser in subparsers.choices.items():
+        subparser.set_defaults(command=name, options=list(subparser._option_string_actions))
     return parser
+
+
+def _unknown_option(args: argparse.Namespace, given: str) -> str:
+    near = difflib.get_close_matches(given.split("=")[0], args.options, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"see `kdna-zoo {args.command} --help`"
+    return f"`kdna-zoo {args.command}` does not know {given!r}; {hint}"
 
 
 def require_extra(command: str, extra: str, packages: Sequence[str]) -> None:

@@ -68,8 +68,8 @@ class ImageData(pl.LightningDataModule):
         augment: Keyword arguments of `timm.data.create_transform` for training, such as hflip,
             scale, ratio, color_jitter, auto_augment, re_prob, train_crop_mode; timm's defaults
             where not given.
-        val_fraction: Part of the training split to hold out and validate on, of each class alike
-            and the same in every run; None: validate on `val_split`.
+        val_fraction: Part of each class of the training split to hold out and validate on, the
+            same in every run; None: validate on `val_split`.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
     """
 
@@ -235,8 +235,8 @@ class ImageData(pl.LightningDataModule):
         }
 
     def _has_val(self) -> bool:
-        found = self._val_split or self.val_fraction or set(VAL_SPLITS) & set(self.source.splits)
-        return self._validates and bool(found)
+        given = self._val_split or self.val_fraction
+        return self._validates and bool(given or set(VAL_SPLITS) & set(self.source.splits))
 
     def _describe_split(self, role: str) -> dict[str, Any]:
         return {"split": self._split_of(role), "images": len(self._rows_of(role))}
@@ -275,7 +275,7 @@ class ImageData(pl.LightningDataModule):
         codes = self.classes.encode(labels, split, title, unlabelled=predict)
         images = self.source.read(split)
         if held_out:
-            chosen = hold_out(codes, self.val_fraction or 0)[0 if role == "train" else 1]
+            chosen = hold_out(codes, self.val_fraction or 0)[role == "val"]
             codes, images = codes[chosen], images.select(chosen)
         return ImageRows(
             images,

@@ -6,12 +6,14 @@ base network by its public entry point and applies the plan. All else (weights, 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg
 from torch import nn
 
+from kdna_zoo.layers import NormName
 from kdna_zoo.sharing import SharingPlan, share_kernels
 
 
@@ -32,13 +34,16 @@ def build_kdna(
         make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
         pretrained: Load the published weights.
         feature_cfg: How timm's builder takes the base network apart for ``features_only``.
-        **kwargs: Arguments of timm's builder and of the base network.
+        **kwargs: Arguments of timm's builder and of the base network, and ``attn_norm``: the norm
+            inside the channel attention, ``"batch"`` or ``"layer"``, in place of the plan's.
     """
 
-    def build(**model_args: Any) -> nn.Module:
+    def build(attn_norm: NormName | None = None, **model_args: Any) -> nn.Module:
         network = base(pretrained=False, **model_args)
         network.base_arch = base.__name__  # type: ignore[assignment]  # timm's name of it
-        return share_kernels(network, make_plan(network))
+        network.base_args = model_args  # type: ignore[assignment]  # and its arguments
+        plan = make_plan(network)
+        return share_kernels(network, replace(plan, norm=attn_norm) if attn_norm else plan)
 
     return build_model_with_cfg(
         build,

@@ -9,7 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from timm.models import generate_default_cfgs, register_model
-from timm.models.efficientnet import mobilenetv2_050, mobilenetv2_100, mobilenetv2_140
+from timm.models.efficientnet import (
+    mobilenetv2_035,
+    mobilenetv2_050,
+    mobilenetv2_100,
+    mobilenetv2_140,
+)
 from torch import nn
 
 from kdna_zoo.models._builder import build_kdna, count_blocks, default_cfg
@@ -22,6 +27,9 @@ default_cfgs = generate_default_cfgs(
         "kdna_mobilenetv2": default_cfg(**_MOBILENETV2),
         "kdna_mobilenetv2_050": default_cfg(**_MOBILENETV2),
         "kdna_mobilenetv2_140": default_cfg(**_MOBILENETV2),
+        "test_kdna_mobilenetv2": default_cfg(
+            input_size=(3, 64, 64), pool_size=(2, 2), **_MOBILENETV2
+        ),
     }
 )
 
@@ -52,3 +60,10 @@ def kdna_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 def kdna_mobilenetv2_140(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """KernelDNA MobileNetV2 1.4x: 5,382,592 parameters with 1,000 classes."""
     return _build("kdna_mobilenetv2_140", mobilenetv2_140, pretrained, **kwargs)
+
+
+@register_model
+def test_kdna_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """The smallest KernelDNA MobileNetV2 with children that timm builds, for tests."""
+    args = {"depth_multiplier": 0.6, **kwargs}
+    return _build("test_kdna_mobilenetv2", mobilenetv2_035, pretrained, **args)

@@ -1,13 +1,12 @@
-"""Replaces a folder as a whole, so that no reader and no crash ever sees half of it.
+"""Replaces a folder or a file as a whole, so that no reader and no crash ever sees half of it.
 
 The new content is written into a hidden folder beside the target (the same file system), flushed
 to the disk and renamed into place. A folder that was there before moves aside first and is removed
 last. Killed at any point, the target is the old folder, the new one, or absent for the instant
-between two renames; the next call puts right what was left over.
+between two renames; the next call puts right what was left over. A file takes one rename.
 POSIX only: it relies on renaming and flushing directories, and on `flock`.
 """
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -40,6 +39,31 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
             _tidy(folder)
 
 
+@contextmanager
+def replaced_file(file: Path) -> Iterator[Path]:
+    """Yield the path of an empty file to write, which becomes `file` if the block ends well.
+
+    After an error or an interrupt in the block, `file` is as it was before. Killed, a hidden file
+    with ``.kdna-zoo-new`` in its name may be left beside it.
+
+    Args:
+        file: The target: absent, or a file to be replaced. Its folder must be there.
+    """
+    fresh = file.with_name(f".{os.getpid()}.kdna-zoo-new.{file.name}")  # with the same suffix
+    try:
+        fresh.touch()
+        access = fresh.stat().st_mode  # that of any new file; some writers make theirs private
+        yield fresh
+        fresh.chmod(access)
+        with fresh.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.rename(fresh, file)
+        _flush_directory(file.parent)
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
+
+
 def _fresh(folder: Path) -> Path:
     """Where the new content grows, and where old content goes to be removed."""
     return folder.with_name(f".{folder.name}.kdna-zoo-new")
@@ -68,6 +92,8 @@ def _tidy(folder: Path) -> None:
 @contextmanager
 def _alone_in(parent: Path) -> Iterator[None]:
     """Wait until no other process replaces a folder in `parent`, and keep others waiting."""
+    import fcntl  # here, so that what replaces nothing runs elsewhere too
+
     handle = os.open(parent, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems have no locks: go on without

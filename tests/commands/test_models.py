@@ -1,29 +1,52 @@
 """``kdna-zoo models``."""
 
+import json
+from typing import Any
+
 import pytest
 import timm
 
 from kdna_zoo.cli import main
 
 
+def parameters(name: str, **args: Any) -> int:
+    return sum(p.numel() for p in timm.create_model(name, **args).parameters())
+
+
 def test_every_network_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split("`")[1] for line in lines[2:]] == timm.list_models("kdna_*")
-    assert "| `kdna_resnet18` | 9,240,798 | 17,590,824 (-47.5%) | `resnet18` |" in lines[4]
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert "| multiply-adds |" in header
+    assert [row.split("`")[1] for row in rows] == timm.list_models("kdna_*")
+    assert (
+        "| `kdna_resnet18` | 9,240,798 | 17,590,824 (-47.5%) | `resnet18` | 11,689,512 (-20.9%) | "
+        "2.277 G | none yet |"
+    ) in rows
 
 
-def test_own_kernels_are_counted_as_timm_counts_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "kdna_resnet18"]) == 0
-    same_depth = timm.create_model("resnet18", layers=(2, 2, 3, 3))
-    assert f"| {sum(p.numel() for p in same_depth.parameters()):,} (" in capsys.readouterr().out
+def test_json_has_what_the_table_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "kdna_resnet18", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert row == {
+        "name": "kdna_resnet18",
+        "parameters": parameters("kdna_resnet18"),
+        "own_kernels": parameters("resnet18", layers=(2, 2, 3, 3)),
+        "base": "resnet18",
+        "base_parameters": parameters("resnet18"),
+        "macs": 2_276_986_880,
+        "input_size": [3, 224, 224],
+        "weights": [],
+    }
 
 
 def test_other_networks_can_be_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "test_resnet"]) == 0
-    assert "| `test_resnet` | " in capsys.readouterr().out
+    assert main(["models", "test_resnet", "--markdown"]) == 0
+    row = capsys.readouterr().out.splitlines()[2]
+    assert row.startswith(f"| `test_resnet` | {parameters('test_resnet'):,} |  |  |  | ")
 
 
 def test_no_match(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "kdna_vgg*"]) == 2
-    assert "no network matches 'kdna_vgg*'; there are kdna_mobilenetv2" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no network matches 'kdna_vgg*'; there are kdna_" in error
+    assert all(name in error for name in timm.list_models("kdna_*"))

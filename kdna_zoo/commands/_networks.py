@@ -1,0 +1,57 @@
+"""Creating a network by the name that a user gave, with an answer when there is none."""
+
+import difflib
+
+import timm
+import torch
+from torch import nn
+
+import kdna_zoo  # noqa: F401  registers the names
+from kdna_zoo.errors import UserError
+
+LOCATED = ("hf-hub:", "hf_hub:", "local-dir:")  # timm reads the name and the configuration there
+
+
+def create_network(name: str, pretrained: bool = False, device: str = "cpu") -> nn.Module:
+    """Return timm's network of a name, in eval mode.
+
+    Args:
+        name: A registered name, or ``hf-hub:`` or ``local-dir:`` and where it lies.
+        pretrained: Whether to load its weights.
+        device: Where to build it; on ``"meta"`` it takes no memory and has no values.
+
+    Raises:
+        UserError: If there is no such network (the nearest names are given), or it cannot be read.
+    """
+    check_name(name)
+    try:
+        with torch.device(device):
+            return timm.create_model(name, pretrained=pretrained).eval()
+    except (RuntimeError, OSError, ValueError) as error:
+        weights = " with its weights" if pretrained else ""
+        raise UserError(f"cannot create {name!r}{weights}: {first_line(error)}") from error
+
+
+def check_name(name: str) -> None:
+    """Check that timm knows a name, as far as can be told without reading anything.
+
+    Raises:
+        UserError: If not, with the nearest names.
+    """
+    if name.startswith(LOCATED) or timm.is_model(name):
+        return
+    near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them all"
+    raise UserError(f"timm knows no network named {name!r}; {hint}")
+
+
+def input_size(model: nn.Module) -> tuple[int, ...]:
+    """Return the network's own input size: channels, height and width."""
+    config: dict[str, tuple[int, ...]] = model.pretrained_cfg  # type: ignore[assignment]
+    return tuple(config["input_size"])
+
+
+def first_line(error: Exception) -> str:
+    """Return the gist of a message that may run over pages."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

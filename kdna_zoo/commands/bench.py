@@ -1,0 +1,190 @@
+"""``kdna-zoo bench``: throughput, latency and peak memory of networks, measured side by side."""
+
+import argparse
+import contextlib
+import difflib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+
+from kdna_zoo.analysis.comparison import Comparison, Result, compare
+from kdna_zoo.analysis.contenders import DTYPES, FORMS, OWN, Contender, Mode, Setting
+from kdna_zoo.commands._networks import check_name
+from kdna_zoo.commands._options import check_place, positive
+from kdna_zoo.commands._output import print_table
+from kdna_zoo.errors import UserError
+from kdna_zoo.release.atomic import replaced_file
+
+COLUMNS = (
+    "network",
+    "form",
+    "parameters",
+    "images/s",
+    "ratio",
+    "ms a step",
+    "ratio",
+    "peak MiB",
+    "ratio",
+)
+TEXT = ("network", "form")
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command and its options to the command line."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure networks side by side: throughput, latency, memory",
+        description="Measure each network in each form, with random weights. All take turns in "
+        "one process, round by round; medians, quartiles, and ratios to the first are shown. "
+        "own:NAME is the network NAME with a kernel of its own in each layer and no adapter.",
+    )
+    parser.add_argument(
+        "names", metavar="NAME", nargs="+", help="registered names, also as own:NAME"
+    )
+    parser.add_argument(
+        "--form",
+        metavar="FORM,...",
+        type=_forms,
+        default=["eager"],
+        help=f"of {', '.join(FORMS)} (default: eager)",
+    )
+    parser.add_argument(
+        "--mode",
+        choices=get_args(Mode),
+        default="infer",
+        help="forward pass, or a whole training step (default: %(default)s)",
+    )
+    for option, default, text in (
+        ("--batch-size", 16, "images in a step"),
+        ("--img-size", 224, "their height and width, in pixels"),
+        ("--rounds", 15, "turns of each contender"),
+        ("--threads", None, "of the CPU (default: what torch takes by itself)"),
+    ):
+        text += "" if default is None else " (default: %(default)s)"
+        parser.add_argument(option, metavar="N", type=positive, default=default, help=text)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument(
+        "--dtype",
+        choices=tuple(DTYPES),
+        default="float32",
+        help="in training by autocast (default: %(default)s)",
+    )
+    parser.add_argument("--no-memory", action="store_true", help="leave out the peak memory")
+    parser.add_argument("--markdown", action="store_true", help="Markdown, on a terminal too")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure here")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=_picture, help="draw parameters against throughput here"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure and report."""
+    if args.plot:
+        from kdna_zoo.cli import require_extra
+
+        require_extra("kdna-zoo bench --plot", "train", ("matplotlib",))
+    for name in args.names:
+        check_name(name.removeprefix(OWN))
+    setting = Setting(
+        mode=args.mode,
+        batch_size=args.batch_size,
+        img_size=args.img_size,
+        device=args.device,
+        threads=args.threads or torch.get_num_threads(),
+        dtype=args.dtype,
+    )
+    contenders = [Contender(name, form) for name in args.names for form in args.form]
+    with _to_write(args.json) as json_file, _to_write(args.plot) as plot_file:
+        with _progress() as tell:
+            comparison = compare(
+                contenders, setting, args.rounds, memory=not args.no_memory, tell=tell
+            )
+        _report(comparison, args.line, args.markdown)
+        if json_file:
+            data = {"command": args.line, **comparison.to_dict()}
+            json_file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        if plot_file:
+            from kdna_zoo.analysis.throughput_plot import draw_throughput
+
+            draw_throughput(comparison, plot_file)
+    return 0
+
+
+@contextlib.contextmanager
+def _to_write(file: Path | None) -> Iterator[Path | None]:
+    """Make sure that a file can be written before the long run; it appears after it, whole."""
+    if file is None:
+        yield None
+        return
+    check_place(file)
+    try:
+        with replaced_file(file) as fresh:
+            yield fresh
+    except OSError as error:
+        raise UserError(f"cannot write {file}: {error}") from error
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Say on one line of the terminal what is going on, and wipe it at the end."""
+    shown = sys.stderr.isatty()
+
+    def tell(text: str) -> None:
+        if shown:
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield tell
+    finally:
+        tell("")
+
+
+def _report(comparison: Comparison, line: str, markdown: bool) -> None:
+    versions = ", ".join(f"{k} {v}" for k, v in comparison.machine["versions"].items())
+    rounds = f"medians (quartiles) of {len(comparison.order)} interleaved rounds"
+    print(f"`{line}`\n" if markdown or not sys.stdout.isatty() else f"{line}\n")
+    print_table(COLUMNS, map(_cells, comparison.results), TEXT, markdown)
+    print(f"\n{comparison.setting}; {rounds}.\n{comparison.machine['hardware']}; {versions}.")
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    lower, upper = map(_in_ms, result.times.quartiles)
+    peak, memory = result.peak_memory, result.memory_ratio
+    return (
+        f"`{result.contender.network}`",
+        result.contender.form,
+        f"{result.parameters:,}",
+        f"{result.images_per_second:,.1f}",
+        f"{1 / result.time_ratio:.2f}",
+        f"{_in_ms(result.times.median)} ({lower}-{upper})",
+        f"{result.time_ratio:.2f}",
+        f"{peak / 2**20:,.1f}" if peak is not None else "",
+        f"{memory:.2f}" if memory is not None else "",
+    )
+
+
+def _in_ms(seconds: float) -> str:
+    return f"{1000 * seconds:.{1 if seconds < 0.1 else 0}f}"
+
+
+def _forms(text: str) -> list[str]:
+    """Read a comma list of forms."""
+    forms = text.split(",")
+    for form in forms:
+        if form not in FORMS:
+            near = difflib.get_close_matches(form, FORMS, n=2, cutoff=0.5)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise argparse.ArgumentTypeError(f"no form {form!r} in {', '.join(FORMS)}{hint}")
+    return forms
+
+
+def _picture(text: str) -> Path:
+    if Path(text).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(PICTURES)}")
+    return Path(text)

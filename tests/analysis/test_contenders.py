@@ -1,0 +1,105 @@
+"""A contender is the network it says, in the form it says, and its step does what it says."""
+
+import pytest
+import timm
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+import kdna_zoo  # noqa: F401  registers the names
+from kdna_zoo.analysis.contenders import Contender, Setting, build_network, make_runner
+from kdna_zoo.errors import UserError
+from kdna_zoo.layers import Child
+
+SMALL = Setting(batch_size=2, img_size=32)
+
+
+def shapes(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def test_own_is_timms_base_of_the_same_depths() -> None:
+    own = build_network("own:kdna_resnet18")
+    assert shapes(own) == shapes(timm.create_model("resnet18", layers=(2, 2, 3, 3)))
+
+
+@pytest.mark.parametrize("name", timm.list_models("test_kdna_*"))
+def test_own_has_the_networks_layers_and_no_child(name: str) -> None:
+    own, shared = build_network(f"own:{name}"), timm.create_model(name)
+    assert not any(isinstance(m, Child) for m in own.modules())
+    adapters = [path for path, m in shared.named_modules() if isinstance(m, Child)]
+    plain = {k: v for k, v in shapes(shared).items() if not k.startswith(tuple(adapters))}
+    assert plain.items() <= shapes(own).items()
+    assert {k for k in shapes(own) if k not in plain} >= {f"{path}.weight" for path in adapters}
+
+
+def test_own_of_a_network_that_shares_nothing() -> None:
+    with pytest.raises(UserError, match=r"test_resnet shares nothing, .* leave 'own:' away"):
+        build_network("own:test_resnet")
+
+
+def test_no_norm_starts_at_zero() -> None:
+    assert not timm.create_model("resnet18").layer1[0].bn2.weight.any(), "as timm starts"
+    norms = [m for m in build_network("resnet18").modules() if isinstance(m, _BatchNorm)]
+    assert all(norm.weight.all() for norm in norms)
+
+
+@pytest.mark.parametrize("form", ["eager", "channels_last", "fused", "fused_channels_last"])
+def test_inference_in_each_form(form: str) -> None:
+    seen: list[nn.Module] = []
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, args, output: seen.append(module)
+    )
+    runner = make_runner(Contender("test_kdna_resnet", form), SMALL)
+    seen.clear()
+    runner.step()
+    hook.remove()
+    model = seen[-1]
+    fused, last = form.startswith("fused"), form.endswith("channels_last")
+    assert not model.training
+    assert any(isinstance(m, Child) for m in model.modules()) is not fused
+    assert any(isinstance(m, _BatchNorm) for m in model.modules()) is not fused
+    weight = model.get_submodule("layer3.1.conv2").weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) is last
+    assert runner.parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_a_fused_control_has_its_norms_folded() -> None:
+    eager, fused = (
+        make_runner(Contender("own:test_kdna_resnet", form), SMALL).parameters
+        for form in ("eager", "fused")
+    )
+    norms = [
+        m for m in build_network("own:test_kdna_resnet").modules() if isinstance(m, _BatchNorm)
+    ]
+    assert eager - fused == sum(
+        norm.num_features for norm in norms
+    )  # weight and bias become a bias
+
+
+def test_a_training_step_updates_the_network() -> None:
+    seen: list[nn.Module] = []
+    hook = nn.modules.module.register_module_forward_hook(
+        lambda module, args, output: seen.append(module)
+    )
+    runner = make_runner(Contender("test_kdna_resnet", "eager"), Setting("train", 2, 64))
+    hook.remove()
+    model = seen[-1]
+    before = [p.detach().clone() for p in model.parameters()]
+    runner.step()
+    runner.step()
+    assert model.training
+    moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
+    assert all(moved)
+    assert all(p.grad is None for p in model.parameters()), "a resting contender holds no gradients"
+
+
+@pytest.mark.parametrize("mode", ["infer", "train"])
+def test_bfloat16(mode: str) -> None:
+    setting = Setting(mode, 2, 64, dtype="bfloat16")
+    make_runner(Contender("test_kdna_resnet", "eager"), setting).step()
+
+
+def test_fused_forms_do_not_train() -> None:
+    with pytest.raises(UserError, match="train one of eager, channels_last, compiled"):
+        make_runner(Contender("test_kdna_resnet", "fused"), Setting("train"))

@@ -1,0 +1,44 @@
+"""The picture of a benchmark shows each contender and names each network."""
+
+from pathlib import Path
+
+from kdna_zoo.analysis.benchmark import Times
+from kdna_zoo.analysis.comparison import Comparison, Result
+from kdna_zoo.analysis.contenders import Contender, Setting
+from kdna_zoo.analysis.throughput_plot import COLOURS, draw_throughput
+
+from .test_plots import pixels_of
+
+
+def comparison(points: dict[tuple[str, str], tuple[int, float]]) -> Comparison:
+    results = [
+        Result(Contender(*key), count, Times((1 / speed,), 1), 1.0, speed, None, None)
+        for key, (count, speed) in points.items()
+    ]
+    return Comparison(Setting(), tuple(results), ((0,),), {"hardware": "a processor"})
+
+
+def test_each_form_has_its_colour(tmp_path: Path) -> None:
+    points = {("net", form): (1_000_000 * (i + 1), 10.0) for i, form in enumerate("abc")}
+    draw_throughput(comparison(points), tmp_path / "plot.png")
+    inked = [pixels_of(tmp_path / "plot.png", colour) > 50 for colour in COLOURS]
+    assert inked == [True, True, True, False, False]
+
+
+def test_every_network_is_named_once_even_in_a_crowd(tmp_path: Path) -> None:
+    names = [f"network_{i}" for i in range(12)]
+    points = {
+        (name, form): (10_000_000 + 1000 * i, 30.0 + i / 10)
+        for i, name in enumerate(names)
+        for form in ("eager", "fused")
+    }
+    draw_throughput(comparison(points), tmp_path / "plot.svg")
+    drawn = (tmp_path / "plot.svg").read_text(encoding="utf-8")
+    assert [drawn.count(f"<!-- {name} -->") for name in names] == [1] * 12
+
+
+def test_far_values_get_logarithmic_axes(tmp_path: Path) -> None:
+    points = {("small", "eager"): (1_000_000, 500.0), ("large", "eager"): (50_000_000, 5.0)}
+    draw_throughput(comparison(points), tmp_path / "plot.svg")
+    drawn = (tmp_path / "plot.svg").read_text(encoding="utf-8")
+    assert all(f"<!-- {tick} -->" in drawn for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500))
