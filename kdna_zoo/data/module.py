@@ -58,7 +58,7 @@ class ImageData(pl.LightningDataModule):
             default, so that a seed gives the same run on every machine (the augmentation depends
             on the number of workers) and small images cost no start of a process. Set it to the
             number of cores for large images.
-        pin_memory: Whether to load into page-locked memory; None: where there is a CUDA device.
+        pin_memory: Whether to load into page-locked memory; None: where there is CUDA.
         input_size: Channels (3, or 1 for grey), height and width of the network's input.
         mean: Mean of each channel, of values in [0, 1].
         std: Standard deviation of each channel, of values in [0, 1].
@@ -172,8 +172,7 @@ class ImageData(pl.LightningDataModule):
     def train_batches(self) -> int:
         """Batches of one epoch on one device, as the trainer will run them.
 
-        Counted without building a loader: reading `trainer.estimated_stepping_batches` instead
-        would keep a stateful loader from being restored.
+        Counted without building a loader, as `trainer.estimated_stepping_batches` does not.
         """
         ranks = self.trainer.world_size if self.trainer else 1
         batches = max(self._images_per_rank(ranks) // self.batch_size, 1)
@@ -230,13 +229,14 @@ class ImageData(pl.LightningDataModule):
             "hub_id": self.source.hub_id,
             "revision": self.source.revision,
             "license": ", ".join(licence) if isinstance(licence, list) else licence,
+            "sources": [str(name) for name in card.get("source_datasets") or []],
             "train": self._describe_split("train"),
             "val": self._describe_split("val") if self._has_val() else None,
         }
 
     def _has_val(self) -> bool:
         given = self._val_split or self.val_fraction
-        return self._validates and bool(given or set(VAL_SPLITS) & set(self.source.splits))
+        return self._validates and bool(given or {*VAL_SPLITS} & {*self.source.splits})
 
     def _describe_split(self, role: str) -> dict[str, Any]:
         return {"split": self._split_of(role), "images": len(self._rows_of(role))}
@@ -261,14 +261,12 @@ class ImageData(pl.LightningDataModule):
         return self._rows[role]
 
     def _split_of(self, role: str) -> str:
-        if role == "train":
-            return self.train_split
-        if role == "val" and self.val_fraction is not None:
-            return f"{self.train_split} (held out)"
-        return self.val_split if role == "val" else self.test_split
+        if role == "val":
+            return f"{self.train_split} (held out)" if self.val_fraction else self.val_split
+        return self.train_split if role == "train" else self.test_split
 
     def _make_rows(self, role: str) -> ImageRows:
-        held_out = self.val_fraction is not None and role in ("train", "val")
+        held_out = bool(self.val_fraction) and role in ("train", "val")
         split = self.train_split if held_out else self._split_of(role)
         config, title, predict = self.data_config, self.source.title, role == "predict"
         labels = read_labels(self.source, self.label_column, split)

@@ -69,7 +69,7 @@ def card_data(record: Record, license: str) -> ModelCardData:
         pipeline_tag=TASK,
         tags=[TASK, "timm", "kdna-zoo"],
         license=license,
-        datasets=[record.data.hub_id] if record.data.hub_id else None,
+        datasets=[record.data.hub_id] if record.data.hub_id else record.data.sources or None,
         metrics=["accuracy"] if results else None,
         model_name=release_name(record) if results else None,
         eval_results=results,

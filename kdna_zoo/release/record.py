@@ -24,13 +24,17 @@ class Split:
 
 @dataclass(frozen=True)
 class DataRecord:
-    """The data set of a run: a Hub id with its revision, or a path on the trainer's machine."""
+    """The data set of a run: a Hub id with its revision, or a path on the trainer's machine.
+
+    `sources` are the data sets on the Hub that a local one says it was made from.
+    """
 
     name: str
     path: str | None
     hub_id: str | None
     revision: str | None
     license: str | None
+    sources: list[str] | None
     train: Split
     val: Split | None
 

@@ -21,6 +21,7 @@ def test_image_folder_with_splits(tmp_path: Path) -> None:
         "hub_id": None,
         "revision": None,
         "license": None,
+        "sources": [],
         "train": {"split": "train", "images": 5},
         "val": {"split": "validation", "images": 1},
     }
@@ -66,6 +67,7 @@ def test_hub_id_and_again_offline(
         "hub_id": "someone/pets",
         "revision": sha,
         "license": "cc-by-4.0",
+        "sources": [],
         "train": {"split": "train", "images": 3},
         "val": None,
     }

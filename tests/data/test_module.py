@@ -90,6 +90,7 @@ def test_what_is_known_before_setup() -> None:
         "hub_id": None,
         "revision": None,
         "license": "mit",
+        "sources": ["zalando-datasets/fashion_mnist"],
         "train": {"split": "train", "images": 6000},
         "val": {"split": "test", "images": 1000},
     }

@@ -31,7 +31,7 @@ from tests.models.support import (
 
 def perturb(model: nn.Module, amount: float = 0.01) -> None:
     for p in model.parameters():
-        p.data.add_(amount)
+        p.data.mul_(1 + amount)
 
 
 @on_each_at_length

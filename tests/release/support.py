@@ -36,6 +36,7 @@ def make_record(**changes: Any) -> dict[str, Any]:
             "hub_id": None,
             "revision": None,
             "license": "mit",
+            "sources": ["zalando-datasets/fashion_mnist"],
             "train": {"split": "train", "images": 6000},
             "val": {"split": "test", "images": 1000},
         },

@@ -61,7 +61,7 @@ def test_front_matter(trained: TrainedModel) -> None:
     assert data["pipeline_tag"] == "image-classification"
     assert data["tags"] == ["image-classification", "timm", "kdna-zoo"]
     assert data["license"] == "mit"
-    assert "datasets" not in data  # the record has no Hub id
+    assert data["datasets"] == ["zalando-datasets/fashion_mnist"]  # what it was made from
 
 
 def test_model_index(trained: TrainedModel) -> None:
