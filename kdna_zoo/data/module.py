@@ -11,11 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from kdna_zoo.data.checks import check_numbers
-from kdna_zoo.data.classes import Classes, read_classes, read_labels
-from kdna_zoo.data.columns import find_image_column, find_label_column
-from kdna_zoo.data.holdout import hold_out
+from kdna_zoo.data.labelled import LabelledImages
+from kdna_zoo.data.loaders import make_loader
 from kdna_zoo.data.loading import Source, open_source
-from kdna_zoo.data.names import check_label_names
 from kdna_zoo.data.rows import Example, ImageRows
 from kdna_zoo.data.transforms import (
     CONFIG_KEYS,
@@ -127,31 +125,25 @@ class ImageData(pl.LightningDataModule):
         return open_source(self.path, self.config_name, self.revision, self.cache_dir)
 
     @cached_property
-    def image_column(self) -> str:
-        """The column that holds the images."""
-        return find_image_column(self.source.features, self._image_column, self.source.title)
-
-    @cached_property
-    def label_column(self) -> str:
-        """The column that holds the labels."""
-        found = find_label_column(self.source.features, self._label_column, self.source.title)
-        check_label_names(self.source, found)
-        return found
-
-    @cached_property
-    def classes(self) -> Classes:
-        """The classes, by index."""
-        return read_classes(self.source, self.label_column, self.train_split, self._num_classes)
+    def images(self) -> LabelledImages:
+        """The data set with its columns and classes settled."""
+        return LabelledImages(
+            self.source,
+            self.train_split,
+            self._image_column,
+            self._label_column,
+            self._num_classes,
+        )
 
     @property
     def num_classes(self) -> int:
         """Number of classes; known before `setup`, so that a command line can link it."""
-        return len(self.classes.names)
+        return len(self.images.classes.names)
 
     @property
     def label_names(self) -> list[str]:
         """The name of each class, by index."""
-        return self.classes.names
+        return self.images.classes.names
 
     @property
     def val_split(self) -> str:
@@ -180,11 +172,11 @@ class ImageData(pl.LightningDataModule):
         return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
     def prepare_data(self) -> None:
-        """Downloads and prepares the data, in one process on each machine."""
+        """Download and prepare the data, in one process on each machine."""
         _ = self.source
 
     def setup(self, stage: str | None = None) -> None:
-        """Reads and checks the splits of a stage, and makes their transforms.
+        """Read and check the splits of a stage, and make their transforms.
 
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``; None: what ``fit`` needs.
@@ -198,29 +190,28 @@ class ImageData(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Example]:
         """Shuffled batches; an incomplete last one is dropped, unless it is the only one."""
-        rows = self._rows_of("train")
         ranks = self.trainer.world_size if self.trainer else 1
         whole = self._images_per_rank(ranks) >= self.batch_size
-        return self._loader(rows, self.batch_size, shuffle=True, drop_last=whole)
+        return self._loader("train", self.batch_size, shuffle=True, drop_last=whole)
 
     def val_dataloader(self) -> DataLoader[Example]:
         """Batches of the validation split, in order."""
-        return self._loader(self._rows_of("val"), self.eval_batch_size)
+        return self._loader("val", self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[Example]:
         """Batches of the test split, in order."""
-        return self._loader(self._rows_of("test"), self.eval_batch_size)
+        return self._loader("test", self.eval_batch_size)
 
     def predict_dataloader(self) -> DataLoader[Example]:
         """Batches of the test split, in order, with row numbers."""
-        return self._loader(self._rows_of("predict"), self.eval_batch_size)
+        return self._loader("predict", self.eval_batch_size)
 
     def test_image(self, row: int) -> Image.Image:
-        """Returns an image of the test split as it is, before any transform."""
+        """Return an image of the test split as it is, before any transform."""
         return self._rows_of("predict").image(row)
 
     def describe(self) -> dict[str, Any]:
-        """Says what the data is, as plain JSON types, for checkpoints and model cards."""
+        """Say what the data is, as plain JSON types, for checkpoints and model cards."""
         card, local = self.source.card, self.source.hub_id is None
         licence = card.get("license")
         return {
@@ -266,34 +257,18 @@ class ImageData(pl.LightningDataModule):
         return self.train_split if role == "train" else self.test_split
 
     def _make_rows(self, role: str) -> ImageRows:
-        held_out = bool(self.val_fraction) and role in ("train", "val")
-        split = self.train_split if held_out else self._split_of(role)
-        config, title, predict = self.data_config, self.source.title, role == "predict"
-        labels = read_labels(self.source, self.label_column, split)
-        codes = self.classes.encode(labels, split, title, unlabelled=predict)
-        images = self.source.read(split)
-        if held_out:
-            chosen = hold_out(codes, self.val_fraction or 0)[role == "val"]
-            codes, images = codes[chosen], images.select(chosen)
-        return ImageRows(
-            images,
-            self.image_column,
-            codes,
-            train_transform(config, self.augment) if role == "train" else eval_transform(config),
+        config, train = self.data_config, role == "train"
+        split, held_out = self._split_of(role), None
+        if self.val_fraction and role in ("train", "val"):
+            split, held_out = self.train_split, (self.val_fraction, role == "val")
+        return self.images.rows(
+            split,
+            train_transform(config, self.augment) if train else eval_transform(config),
             mode="RGB" if config["input_size"][0] == 3 else "L",
-            origin=f"split {split!r} of {title}",
-            with_row=predict,
+            held_out=held_out,
+            predict=role == "predict",
         )
 
-    def _loader(
-        self, rows: ImageRows, batch_size: int, shuffle: bool = False, drop_last: bool = False
-    ) -> DataLoader[Example]:
-        return DataLoader(
-            rows,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            num_workers=self.num_workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.num_workers > 0,
-        )
+    def _loader(self, role: str, batch_size: int, **options: bool) -> DataLoader[Example]:
+        rows = self._rows_of(role)
+        return make_loader(rows, batch_size, self.num_workers, self.pin_memory, **options)

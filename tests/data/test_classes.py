@@ -20,7 +20,7 @@ def labels_of(data: ImageData, split: str = "train") -> list[int]:
 def test_image_and_label_column_are_found_by_type(tmp_path: Path) -> None:
     more = {"note": (Value("string"), ["a", "b"]), "size": (Value("int32"), [1, 2])}
     data = ImageData(str(write_parquet(tmp_path / "p.parquet", [1, 0], column="animal", **more)))
-    assert (data.image_column, data.label_column) == ("image", "animal")
+    assert (data.images.image_column, data.images.label_column) == ("image", "animal")
     assert labels_of(data) == [1, 0]
 
 
@@ -69,7 +69,7 @@ def test_columns_of_another_type(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'score' of .* is of type float32; labels are "):
         _ = ImageData(file, label_column="score").num_classes
     with pytest.raises(UserError, match=r"'score' of .* is of type float32; images are of type Im"):
-        _ = ImageData(file, image_column="score").image_column
+        _ = ImageData(file, image_column="score").images.image_column
 
 
 def test_images_as_plain_bytes(tmp_path: Path) -> None:
