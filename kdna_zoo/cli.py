@@ -6,7 +6,6 @@ other command is a module of `kdna_zoo.commands` with ``add_parser`` and ``run``
 """
 
 import argparse
-import difflib
 import importlib.util
 import shlex
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from kdna_zoo.commands import bench, export, info, models, publish, quickstart
-from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError
+from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError, did_you_mean
 from kdna_zoo.version import __version__
 
 TRAINING = {
@@ -79,8 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _unknown_option(args: argparse.Namespace, given: str) -> str:
-    near = difflib.get_close_matches(given.split("=")[0], args.options, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"see `kdna-zoo {args.command} --help`"
+    otherwise = f"see `kdna-zoo {args.command} --help`"
+    hint = did_you_mean(given.split("=")[0], args.options, otherwise)
     return f"`kdna-zoo {args.command}` does not know {given!r}; {hint}"
 
 

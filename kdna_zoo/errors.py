@@ -1,5 +1,8 @@
 """Errors with a message meant for the user; the command line prints it without a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class KdnaZooError(Exception):
     """Base of the errors that this package raises on purpose."""
@@ -15,3 +18,18 @@ class MissingExtraError(UserError):
 
 class RunError(KdnaZooError, RuntimeError):
     """A run could not go on: the message says where it stopped and what is left of it."""
+
+
+def did_you_mean(given: str, names: Iterable[str], otherwise: str) -> str:
+    """Write the hint of a message about an unknown name.
+
+    Args:
+        given: What the user wrote.
+        names: What there is.
+        otherwise: The hint where no name is near it.
+
+    Returns:
+        ``did you mean A, B?``, up to three names, the nearest first; or `otherwise`.
+    """
+    near = difflib.get_close_matches(given, list(names), n=3, cutoff=0.5)
+    return f"did you mean {', '.join(near)}?" if near else otherwise

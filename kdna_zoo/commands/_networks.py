@@ -1,13 +1,11 @@
 """Creating a network by the name that a user gave, with an answer when there is none."""
 
-import difflib
-
 import timm
 import torch
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.errors import UserError
+from kdna_zoo.errors import UserError, did_you_mean
 
 LOCATED = ("hf-hub:", "hf_hub:", "local-dir:")  # timm reads the name and the configuration there
 
@@ -40,8 +38,8 @@ def check_name(name: str) -> None:
     """
     if name.startswith(LOCATED) or timm.is_model(name):
         return
-    near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() lists them all"
+    names = timm.list_models()
+    hint = did_you_mean(name.split(".")[0], names, "timm.list_models() lists them all")
     raise UserError(f"timm knows no network named {name!r}; {hint}")
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import difflib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from kdna_zoo.analysis.contenders import DTYPES, FORMS, OWN, Contender, Mode, Se
 from kdna_zoo.commands._networks import check_name
 from kdna_zoo.commands._options import check_place, positive
 from kdna_zoo.commands._output import print_table
-from kdna_zoo.errors import UserError
+from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.release.atomic import replaced_file
 
 COLUMNS = (
@@ -178,9 +177,8 @@ def _forms(text: str) -> list[str]:
     forms = text.split(",")
     for form in forms:
         if form not in FORMS:
-            near = difflib.get_close_matches(form, FORMS, n=2, cutoff=0.5)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise argparse.ArgumentTypeError(f"no form {form!r} in {', '.join(FORMS)}{hint}")
+            hint = did_you_mean(form, FORMS, "choose among these")
+            raise argparse.ArgumentTypeError(f"no form {form!r} in {', '.join(FORMS)}; {hint}")
     return forms
 
 

@@ -10,7 +10,7 @@ def check_numbers(
     num_classes: int | None,
     val_fraction: float | None,
 ) -> None:
-    """Raises a `UserError` for a number that cannot be."""
+    """Raise a `UserError` for a number that cannot be."""
     at_least = (
         ("batch_size", batch_size, 1),
         ("eval_batch_size", eval_batch_size, 1),

@@ -30,7 +30,7 @@ class Classes:
     def encode(
         self, column: Sequence[Any], split: str, title: str, unlabelled: bool = False
     ) -> NDArray[np.int64]:
-        """Turns a label column into class indices and checks each of them.
+        """Turn a label column into class indices and check each of them.
 
         Args:
             column: The labels as stored.
@@ -73,7 +73,7 @@ class Classes:
 
 
 def read_classes(source: Source, column: str, train_split: str, num_classes: int | None) -> Classes:
-    """Finds out what the classes are.
+    """Find out what the classes are.
 
     A `ClassLabel` column names them. The distinct values of the training split, sorted, are the
     classes of a string or boolean column, and of an integer column where `num_classes` is not
@@ -105,7 +105,7 @@ def read_classes(source: Source, column: str, train_split: str, num_classes: int
 
 
 def read_labels(source: Source, column: str, split: str) -> list[Any]:
-    """Reads the label column of one split as it is stored."""
+    """Read the label column of one split as it is stored."""
     labels: list[Any] = source.read(split).with_format("arrow")[:].column(column).to_pylist()
     return labels
 

@@ -11,7 +11,7 @@ PLAIN_LABELS = ("int", "uint", "string", "large_string", "bool")  # beginnings o
 
 
 def find_image_column(features: datasets.Features, wanted: str | None, title: str) -> str:
-    """Finds the image column.
+    """Find the image column.
 
     Args:
         features: The columns of the data set and their types.
@@ -33,7 +33,7 @@ def find_image_column(features: datasets.Features, wanted: str | None, title: st
 
 
 def find_label_column(features: datasets.Features, wanted: str | None, title: str) -> str:
-    """Finds the label column.
+    """Find the label column.
 
     Args:
         features: The columns of the data set and their types.
@@ -58,7 +58,7 @@ def find_label_column(features: datasets.Features, wanted: str | None, title: st
 
 
 def describe_type(kind: Any) -> str:
-    """Names a column's type in a word or two."""
+    """Name a column's type in a word or two."""
     if isinstance(kind, datasets.ClassLabel):
         return f"ClassLabel of {kind.num_classes}"
     if isinstance(kind, dict):

@@ -21,7 +21,7 @@ class UnreadableImageError(UserError):
 
 
 def decode_image(encoded: dict[str, Any] | None, mode: str = "RGB") -> Image.Image:
-    """Decodes one value of an image column.
+    """Decode one value of an image column.
 
     Args:
         encoded: What `datasets.Image(decode=False)` gives: ``bytes``, or the ``path`` of a file.
@@ -47,7 +47,7 @@ def decode_image(encoded: dict[str, Any] | None, mode: str = "RGB") -> Image.Ima
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
-    """Scales 16 bits to 8 (`convert` would clip); leaves 8-bit images as they are."""
+    """Scale 16 bits to 8 (`convert` would clip); leave 8-bit images as they are."""
     if image.mode in SIXTEEN_BITS:
         scaled = np.rint(np.asarray(image, dtype=np.float32) / 257)  # 65535 / 257 = 255
         return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8))

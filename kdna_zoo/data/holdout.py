@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 def hold_out(
     labels: NDArray[np.int64], fraction: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Splits rows into training and validation rows, of each class alike.
+    """Split rows into training and validation rows, of each class alike.
 
     The choice depends on the labels alone, so that every run, seed and process makes the same one.
     A class with a single image keeps it for training.

@@ -72,7 +72,7 @@ class Source:
         )
 
     def read(self, split: str) -> datasets.Dataset:
-        """Reads one split.
+        """Read one split.
 
         Args:
             split: Its name, or a slice or sum of splits such as ``train[:90%]``.
@@ -108,7 +108,7 @@ class Source:
 def open_source(
     path: str | None, name: str | None, revision: str | None, cache_dir: str | None
 ) -> Source:
-    """Opens a data set; downloads and prepares it if need be.
+    """Open a data set; download and prepare it if need be.
 
     Args:
         path: Hub id, image folder, folder of parquet files, or parquet file; None: the embedded

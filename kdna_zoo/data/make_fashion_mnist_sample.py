@@ -45,7 +45,7 @@ IDX_UINT8 = b"\x00\x00\x08"  # magic bytes of an idx file that holds unsigned by
 
 
 def read_idx(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Reads one gzipped idx file of unsigned bytes.
+    """Read one gzipped idx file of unsigned bytes.
 
     Args:
         path: The file; its header gives the number of dimensions and their sizes, big-endian.
@@ -71,7 +71,7 @@ def read_idx(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
 def balanced_sample(
     labels: np.ndarray[Any, np.dtype[np.uint8]], per_class: int, rng: np.random.Generator
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Draws the same number of rows from each class.
+    """Draw the same number of rows from each class.
 
     Args:
         labels: The class of each row.
@@ -89,7 +89,7 @@ def balanced_sample(
 
 
 def write_split(source: Path, split: str, per_class: int, seed: int, target: Path) -> None:
-    """Writes one split of the sample.
+    """Write one split of the sample.
 
     Args:
         source: Folder with the idx files.
@@ -110,14 +110,14 @@ def write_split(source: Path, split: str, per_class: int, seed: int, target: Pat
 
 
 def encode_png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
-    """Encodes one grey image (H, W) losslessly."""
+    """Encode one grey image (H, W) losslessly."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Reads the command line and writes both splits."""
+    """Read the command line and write both splits."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--source", type=Path, default=SOURCE, help="folder with the idx files")
     parser.add_argument("--to", type=Path, required=True, help="folder to write into")

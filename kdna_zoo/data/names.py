@@ -12,7 +12,7 @@ from kdna_zoo.errors import UserError
 
 
 def check_label_names(source: Source, column: str) -> None:
-    """Compares the names that each local parquet file declares for the label column.
+    """Compare the names that each local parquet file declares for the label column.
 
     Args:
         source: The data set; nothing is checked where it is not made of local parquet files.

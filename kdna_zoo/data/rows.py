@@ -56,12 +56,12 @@ class ImageRows(Dataset[Example]):
         return self.__getitems__([row])[0]
 
     def __getitems__(self, rows: Sequence[int]) -> list[Example]:
-        """Reads a batch at once; the DataLoader calls this."""
+        """Read a batch at once; the DataLoader calls this."""
         encoded = self.encoded[list(rows)].column(0).to_pylist()
         return [self._example(row, image) for row, image in zip(rows, encoded, strict=True)]
 
     def image(self, row: int) -> Image.Image:
-        """Returns the image of a row as it is, before the transform."""
+        """Return the image of a row as it is, before the transform."""
         return self._decode(row, self.encoded[[row]].column(0).to_pylist()[0])
 
     def _example(self, row: int, encoded: dict[str, Any] | None) -> Example:

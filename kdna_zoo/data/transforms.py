@@ -33,7 +33,7 @@ Transform = Callable[[Image.Image], Tensor]
 
 
 def resolve_config(given: Mapping[str, Any], pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Settles the data config as timm does: what is given wins over the network's own.
+    """Settle the data config as timm does: what is given wins over the network's own.
 
     Args:
         given: Values of `CONFIG_KEYS`; None leaves the choice to the network.
@@ -60,12 +60,12 @@ def resolve_config(given: Mapping[str, Any], pretrained_cfg: Mapping[str, Any]) 
 
 
 def eval_transform(config: Mapping[str, Any]) -> Transform:
-    """Makes the transform for validation, test and use, as the published config describes it."""
+    """Make the transform for validation, test and use, as the published config describes it."""
     return _create(config, is_training=False)
 
 
 def train_transform(config: Mapping[str, Any], augment: Mapping[str, Any] | None) -> Transform:
-    """Makes the random transform for training.
+    """Make the random transform for training.
 
     Args:
         config: What `resolve_config` gives.

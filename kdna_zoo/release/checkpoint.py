@@ -6,7 +6,6 @@ WeightAveraging callback ran, the averaged weights lie in ``state_dict`` and the
 ``current_model_state``, and it is the averaged ones that validation measured.
 """
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -17,7 +16,7 @@ import timm
 from torch import Tensor, nn
 
 from kdna_zoo.checkpoints import open_checkpoint
-from kdna_zoo.errors import UserError
+from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.release.record import Record, parse_record
 
 Weights = Literal["raw", "ema"]
@@ -102,10 +101,10 @@ def _check_average(checkpoint: Mapping[str, Any], averaged: bool) -> None:
 def _build(record: Record) -> nn.Module:
     """Create the network that the record names, with fresh weights."""
     if not timm.is_model(record.arch):
-        near = difflib.get_close_matches(record.arch, timm.list_models(), n=5)
+        hint = did_you_mean(record.arch, timm.list_models(), "timm.list_models() lists them all")
         raise UserError(
-            f"timm knows no architecture {record.arch!r}. The nearest names:"
-            f" {', '.join(near) or 'none'}. If it is your own, import the module that registers it."
+            f"timm knows no architecture {record.arch!r}; {hint} If it is your own, import the"
+            " module that registers it."
         )
     arguments = {**record.arch_args, "num_classes": record.num_classes, "pretrained": False}
     try:

@@ -1,12 +1,11 @@
 """Applying a plan to a built network, which stays what it was but for the children."""
 
-import difflib
-from collections.abc import Iterable
 from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 from typing_extensions import TypeIs  # comes with torch
 
+from kdna_zoo.errors import did_you_mean
 from kdna_zoo.layers import Child, ChildConv2d, ChildLinear, NormName
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
 from kdna_zoo.sharing.stages import stage_of
@@ -81,12 +80,14 @@ def _check(
 
 def _find_layer(path: str, modules: dict[str, nn.Module]) -> nn.Conv2d | nn.Linear:
     if path not in modules:
-        raise PlanError(f"no layer {path!r} in this network; {_nearest(path, modules)}")
+        hint = did_you_mean(path, modules, "and none with a name like it")
+        raise PlanError(f"no layer {path!r} in this network; {hint}")
     module = modules[path]
     if not can_share(module):
+        able = [name for name, m in modules.items() if can_share(m)]
         raise PlanError(
             f"{path!r} is a {type(module).__name__}, and only a Conv2d or Linear can share its "
-            f"kernel; {_nearest(path, (name for name, m in modules.items() if can_share(m)))}"
+            f"kernel; {did_you_mean(path, able, 'and none with a name like it')}"
         )
     return module
 
@@ -94,8 +95,3 @@ def _find_layer(path: str, modules: dict[str, nn.Module]) -> nn.Conv2d | nn.Line
 def can_share(module: nn.Module) -> TypeIs[nn.Conv2d | nn.Linear]:
     """Tell whether a layer is a plain convolution or linear layer; a subclass may compute more."""
     return type(module) in (nn.Conv2d, nn.Linear)
-
-
-def _nearest(path: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(path, [name for name in names if name], n=3, cutoff=0.5)
-    return f"the nearest are {', '.join(near)}" if near else "and none with a name like it"

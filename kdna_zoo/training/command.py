@@ -4,7 +4,6 @@ Under each recipe lies ``recipes/_base/default.yaml``; then come the recipe's ``
 from left to right, then the command line.
 """
 
-import difflib
 import json
 import re
 import shlex
@@ -22,7 +21,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
-from kdna_zoo.errors import UserError
+from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.classification import ImageClassifier
@@ -113,12 +112,11 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong, with the nearest options where one is unknown."""
         unknown = re.search(r"option '([\w.]+)'|arguments?: --([\w.]+)", message)
-        near: list[str] = []
+        hint = "kdna-zoo fit --help lists all options"
         if unknown:
             options = {str(action.dest) for action in self._all_actions()}
-            near = difflib.get_close_matches(unknown[1] or unknown[2], options, n=3)
-        hint = f"; the nearest are {', '.join(near)}" if near else ""
-        raise UserError(f"{message.strip()}{hint} (all options: kdna-zoo fit --help)") from ex
+            hint = did_you_mean(unknown[1] or unknown[2], options, hint)
+        raise UserError(f"{message.strip()}; {hint}") from ex
 
     def _all_actions(self) -> Iterator[Any]:
         for action in self._actions:

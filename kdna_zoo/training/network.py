@@ -1,13 +1,12 @@
 """Creating the network to train, by timm's own factory."""
 
-import difflib
 from typing import Any
 
 import timm
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
-from kdna_zoo.errors import UserError
+from kdna_zoo.errors import UserError, did_you_mean
 
 
 def create_network(
@@ -22,8 +21,8 @@ def create_network(
     if "num_classes" in arch_args:
         raise UserError("the number of classes is the data's: set data.num_classes, not arch_args")
     if ":" not in arch and not timm.is_model(arch):
-        near = difflib.get_close_matches(arch.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
-        hint = f"did you mean {', '.join(near)}?" if near else "see timm.list_models()"
+        names = timm.list_models()
+        hint = did_you_mean(arch.split(".")[0], names, "timm.list_models() lists them all")
         raise UserError(f"timm knows no network named {arch!r}; {hint}")
     try:
         return timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)

@@ -3,7 +3,6 @@
 The field names are timm's own, so that a recipe reads like timm's training script.
 """
 
-import difflib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim import Optimizer
 
-from kdna_zoo.errors import UserError
+from kdna_zoo.errors import UserError, did_you_mean
 
 SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "constant")
 
@@ -85,11 +84,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
         )
     except (TypeError, ValueError, AssertionError) as error:
         names = [str(name) for name in list_optimizers()]
-        near = difflib.get_close_matches(config.opt, names, n=3, cutoff=0.4)
-        raise UserError(
-            f"cannot make the optimizer {config.opt!r}: {error}; names near it: "
-            f"{', '.join(near) or 'none'} (all: timm.optim.list_optimizers())"
-        ) from error
+        hint = did_you_mean(config.opt, names, "timm.optim.list_optimizers() lists them all")
+        raise UserError(f"cannot make the optimizer {config.opt!r}: {error}; {hint}") from error
     return optimizer
 
 

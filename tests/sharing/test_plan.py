@@ -117,7 +117,7 @@ def test_a_child_cannot_be_a_parent() -> None:
         (
             "layer4.1.conv3",
             "layer4.1.conv2",
-            "no layer 'layer4.1.conv3' in this network; the nearest are layer4.1.conv2",
+            "no layer 'layer4.1.conv3' in this network; did you mean layer4.1.conv2",
         ),
         ("layer4.1.conv1", "xyz", "no layer 'xyz' in this network; and none with a name like it"),
         (

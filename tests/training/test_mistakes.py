@@ -22,13 +22,13 @@ def test_unknown_key_in_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["fit", f"--config={recipe}"]) == 2
     error = capsys.readouterr().err
     assert "model.archh" in error
-    assert "the nearest are model.arch" in error
+    assert "did you mean model.arch" in error
     assert len(error.splitlines()) < 5, "not the whole usage"
 
 
 def test_unknown_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--model.optimzer.lr=1"]) == 2
-    assert "the nearest are model.optimizer" in capsys.readouterr().err
+    assert "did you mean model.optimizer" in capsys.readouterr().err
 
 
 def test_recipe_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
