@@ -17,7 +17,8 @@ from kdna_zoo.commands._output import (
     print_table,
     print_tree,
 )
-from kdna_zoo.sharing import SharingPlan, stage_of
+from kdna_zoo.errors import UserError
+from kdna_zoo.sharing import SharingPlan, auto_plan, share_kernels, stage_of
 from kdna_zoo.sharing.apply import SharesKernels
 
 COLUMNS = ("stage", "parameters", "own", "adapter", "shared", "multiply-adds")
@@ -35,6 +36,11 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "name", metavar="NAME", help="a registered name, or hf-hub:... or local-dir:..."
     )
+    parser.add_argument(
+        "--auto-plan",
+        action="store_true",
+        help="with the plan that kdna_zoo.auto_plan finds, for a network that has none",
+    )
     add_output_options(parser)
     parser.set_defaults(run=run)
 
@@ -42,6 +48,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print what there is to know."""
     model = create_network(args.name, device="meta")
+    if args.auto_plan:
+        _share(args.name, model)
     size = input_size(model)
     stages = summarize(model, size)
     if args.json:
@@ -50,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     plan = _plan(model)
     if plan is None:
         print(f"{args.name} has no sharing plan: each layer has a kernel of its own.")
+        print("--auto-plan shows one that it could have.")
     else:
         print_tree(_heading(args.name, model, plan), _tree(model, plan), args.markdown)
     print()
@@ -58,6 +67,12 @@ def run(args: argparse.Namespace) -> int:
     if plan is not None:
         print(_saving(stages))
     return 0
+
+
+def _share(name: str, model: nn.Module) -> None:
+    if _plan(model) is not None:
+        raise UserError(f"{name} has a sharing plan of its own; leave --auto-plan away")
+    share_kernels(model, auto_plan(model))
 
 
 def _plan(model: nn.Module) -> SharingPlan | None:

@@ -8,7 +8,7 @@ import timm
 from timm.models import save_for_hf
 
 from kdna_zoo.cli import main
-from kdna_zoo.sharing import SharingPlan
+from kdna_zoo.sharing import SharingPlan, auto_plan, share_kernels
 
 
 def test_plan_and_stages(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +56,20 @@ def test_a_network_without_a_plan_says_so(capsys: pytest.CaptureFixture[str]) ->
     assert json.loads(capsys.readouterr().out)["plan"] is None
 
 
+def test_the_plan_that_another_network_could_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "regnetx_002", "--auto-plan"]) == 0
+    out = capsys.readouterr().out
+    assert "s4.b2.conv1.conv" in out
+    assert "Sharing saves " in out
+    assert main(["info", "regnetx_002", "--auto-plan", "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    model = timm.create_model("regnetx_002")
+    plan = auto_plan(model)
+    share_kernels(model, plan)
+    assert SharingPlan.from_dict(data["plan"]) == plan
+    assert data["parameters"]["total"] == sum(p.numel() for p in model.parameters())
+
+
 def test_a_published_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = timm.create_model("test_kdna_resnet", num_classes=7)
     save_for_hf(model, str(tmp_path), safe_serialization=True)
@@ -75,6 +89,7 @@ def test_a_published_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "`kdna-zoo info` does not know '--jsn'; did you mean --json",
         ),
         (["info"], "required: NAME; see `kdna-zoo info --help`"),
+        (["info", "kdna_resnet18", "--auto-plan"], "kdna_resnet18 has a sharing plan of its own"),
         (["infos"], "invalid choice: 'infos' (choose from "),
         (
             ["info", "resnet18", "--json", "--markdown"],
