@@ -13,7 +13,7 @@ ALLOWED = {  # what the files of each folder may import from the others
     "data": {"errors"},
     "training": {"data", "errors", "checkpoints", "paths", "version"},
     "release": {"models", "sharing", "errors", "checkpoints", "version"},
-    "analysis": {"models", "sharing", "layers", "errors"},
+    "analysis": {"models", "sharing", "layers", "data", "errors"},
 }
 CORE = {"layers", "sharing", "models"}  # what `import kdna_zoo` pulls in
 HEAVY = {"lightning", "datasets", "matplotlib", "torchmetrics", "jsonargparse", "rich"}

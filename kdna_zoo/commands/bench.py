@@ -1,4 +1,4 @@
-"""``kdna-zoo bench``: throughput, latency and peak memory of networks, measured side by side."""
+"""``kdna-zoo bench``: throughput, latency and memory of networks, or loaders, side by side."""
 
 import argparse
 import contextlib
@@ -12,6 +12,7 @@ import torch
 
 from kdna_zoo.analysis.comparison import Comparison, Result, compare
 from kdna_zoo.analysis.contenders import DTYPES, FORMS, OWN, Contender, Mode, Setting
+from kdna_zoo.commands._loaders import bench_loaders, report_loaders
 from kdna_zoo.commands._networks import check_name
 from kdna_zoo.commands._options import check_place, positive
 from kdna_zoo.commands._output import print_table
@@ -37,13 +38,22 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "bench",
-        help="measure networks side by side: throughput, latency, memory",
+        help="measure networks side by side: throughput, latency, memory; or loaders",
         description="Measure each network in each form, with random weights. All take turns in "
         "one process, round by round; medians, quartiles, and ratios to the first are shown. "
-        "own:NAME is the network NAME with a kernel of its own in each layer and no adapter.",
+        "own:NAME is the network NAME with a kernel of its own in each layer and no adapter. "
+        "With --data, measure the loaders: timm's, and ours of rows and of a stream.",
     )
     parser.add_argument(
-        "names", metavar="NAME", nargs="+", help="registered names, also as own:NAME"
+        "names", metavar="NAME", nargs="*", help="registered names, also as own:NAME"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        nargs="?",
+        const="",
+        help="measure loaders over an image folder of JPEG files (default: files of ImageNet's "
+        "size, made up)",
     )
     parser.add_argument(
         "--form",
@@ -63,6 +73,8 @@ def add_parser(subparsers: Any) -> None:
         ("--img-size", 224, "their height and width, in pixels"),
         ("--rounds", 15, "turns of each contender"),
         ("--threads", None, "of the CPU (default: what torch takes by itself)"),
+        ("--workers", 2, "processes that load, with --data"),
+        ("--images", 512, "files to load, with --data"),
     ):
         text += "" if default is None else " (default: %(default)s)"
         parser.add_argument(option, metavar="N", type=positive, default=default, help=text)
@@ -84,6 +96,10 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure and report."""
+    if (args.data is None) == (not args.names):
+        raise UserError("give the names of networks, or --data to measure loaders")
+    if args.data is not None:
+        return _run_loaders(args)
     if args.plot:
         from kdna_zoo.cli import require_extra
 
@@ -112,6 +128,19 @@ def run(args: argparse.Namespace) -> int:
             from kdna_zoo.analysis.throughput_plot import draw_throughput
 
             draw_throughput(comparison, plot_file)
+    return 0
+
+
+def _run_loaders(args: argparse.Namespace) -> int:
+    if args.plot:
+        raise UserError("--plot draws networks; leave it out with --data")
+    with _to_write(args.json) as json_file:
+        with _progress() as tell:
+            comparison = bench_loaders(args, tell)
+        report_loaders(comparison, args.line, args.markdown)
+        if json_file:
+            data = {"command": args.line, **comparison.to_dict()}
+            json_file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

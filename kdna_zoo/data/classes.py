@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from kdna_zoo.data.loading import Source
+from kdna_zoo.data.source import Source
 from kdna_zoo.errors import UserError
 
 
@@ -28,7 +28,12 @@ class Classes:
     known: frozenset[int] | None = None
 
     def encode(
-        self, column: Sequence[Any], split: str, title: str, unlabelled: bool = False
+        self,
+        column: Sequence[Any],
+        split: str,
+        title: str,
+        unlabelled: bool = False,
+        first: int = 0,
     ) -> NDArray[np.int64]:
         """Turn a label column into class indices and check each of them.
 
@@ -37,13 +42,14 @@ class Classes:
             split: The split they are from.
             title: The data set in words, for messages.
             unlabelled: Whether rows without a label may pass, as -1.
+            first: Number of the first row, for messages.
 
         Returns:
             Class indices, int64.
         """
         index = None if self.values is None else {v: i for i, v in enumerate(self.values)}
         indices = np.empty(len(column), dtype=np.int64)
-        for row, label in enumerate(column):
+        for row, label in enumerate(column, first):
             code = label if index is None else index.get(label)
             if unlabelled and (label is None or label == -1):
                 code = -1
@@ -59,7 +65,7 @@ class Classes:
                     f"the label {self.names[code]!r}",
                     "No image of the training split has it.",
                 )
-            indices[row] = code
+            indices[row - first] = code
         return indices
 
     def _allowed(self) -> str:
@@ -72,7 +78,13 @@ class Classes:
         return f"The classes, from the training split, are {shown}."
 
 
-def read_classes(source: Source, column: str, train_split: str, num_classes: int | None) -> Classes:
+def read_classes(
+    source: Source,
+    column: str,
+    train_split: str,
+    num_classes: int | None,
+    label_names: Sequence[str] | None = None,
+) -> Classes:
     """Find out what the classes are.
 
     A `ClassLabel` column names them. The distinct values of the training split, sorted, are the
@@ -84,16 +96,26 @@ def read_classes(source: Source, column: str, train_split: str, num_classes: int
         column: Its label column.
         train_split: The training split; of ``train[:90%]`` the whole ``train`` is looked at.
         num_classes: The number of classes that the user wants; None: as many as there are.
+        label_names: The names of the classes, by index, which a string column holds as its values;
+            None: find them out.
 
     Returns:
         The classes; where `num_classes` exceeds the names, its index is the name of a class.
     """
     kind = source.features[column]
+    if label_names is not None:
+        return _given(source, column, list(label_names), num_classes)
     if isinstance(kind, datasets.ClassLabel):
         names = _resized(list(kind.names), num_classes)
         return Classes(names, known=_known(source, column, train_split))
     if num_classes is not None and kind.dtype.startswith(("int", "uint")):
         return Classes(_resized([], num_classes))
+    if source.streaming:
+        raise UserError(
+            f"Column {column!r} of {source.title} does not declare its classes, and a stream is "
+            "not read twice to find them: give label_names, or num_classes for a column of "
+            "class indices."
+        )
     values = _distinct(source, column, train_split)
     if num_classes is not None and len(values) > num_classes:
         raise UserError(
@@ -102,6 +124,11 @@ def read_classes(source: Source, column: str, train_split: str, num_classes: int
         )
     names = _resized([str(value) for value in values], num_classes)
     return Classes(names, None if values == list(range(len(values))) else values)
+
+
+def unlabelled_classes(names: Sequence[str] | None, num_classes: int | None) -> Classes:
+    """Make the classes that the user gives for a data set without labels."""
+    return Classes(_resized(list(names or []), num_classes))
 
 
 def read_labels(source: Source, column: str, split: str) -> list[Any]:
@@ -118,9 +145,23 @@ def _distinct(source: Source, column: str, train_split: str) -> list[Any]:
 def _known(source: Source, column: str, train_split: str) -> frozenset[int] | None:
     """Classes of the training images, where folder names (of any split) make the classes."""
     whole = source.whole(train_split)
-    if not source.classes_are_folders or not source.has(whole):
+    if source.streaming or not source.classes_are_folders or not source.has(whole):
         return None
     return frozenset(read_labels(source, column, whole))
+
+
+def _given(source: Source, column: str, names: list[str], num_classes: int | None) -> Classes:
+    """Classes that the user names."""
+    kind = source.features[column]
+    if isinstance(kind, datasets.ClassLabel) and kind.names != names:
+        raise UserError(
+            f"Column {column!r} of {source.title} declares its own label names; leave label_names "
+            f"out, or give the same ones: {', '.join(kind.names)}."
+        )
+    if len(set(names)) < len(names):
+        raise UserError(f"label_names has a name twice: {', '.join(names)}")
+    text = isinstance(kind, datasets.Value) and "string" in kind.dtype
+    return Classes(_resized(names, num_classes), names if text else None)
 
 
 def _resized(names: list[str], num_classes: int | None) -> list[str]:

@@ -44,10 +44,7 @@ def find_label_column(features: datasets.Features, wanted: str | None, title: st
     Returns:
         The name of the column.
     """
-    found = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    if not found:
-        found = [name for name, kind in features.items() if _is_plain_label(kind)]
-    column = _one("label", found, features, wanted, title)
+    column = _one("label", label_columns(features), features, wanted, title)
     kind = features[column]
     if not isinstance(kind, datasets.ClassLabel) and not _is_plain_label(kind):
         raise UserError(
@@ -55,6 +52,12 @@ def find_label_column(features: datasets.Features, wanted: str | None, title: st
             "labels, integers, strings or booleans."
         )
     return column
+
+
+def label_columns(features: datasets.Features) -> list[str]:
+    """Return the columns that may hold the labels: of type `ClassLabel`, else of plain values."""
+    declared = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    return declared or [name for name, kind in features.items() if _is_plain_label(kind)]
 
 
 def describe_type(kind: Any) -> str:
@@ -87,5 +90,8 @@ def _one(
         )
     hint = f"Name it with {role}_column"
     if role == "label":
-        hint += "; an image folder needs two or more classes, one folder for each, all equally deep"
+        hint += (
+            "; an image folder needs two or more classes, one folder for each, all equally deep. "
+            "To predict on images without labels, give num_classes or label_names"
+        )
     raise UserError(f"No {role} column found in {title}. It has: {columns}. {hint}.")

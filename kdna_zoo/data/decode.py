@@ -6,18 +6,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from kdna_zoo.errors import UserError
+from kdna_zoo.data.faults import UnreadableImageError
 
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # PIL opens some 16-bit files as I
 ORIENTATION = 274  # EXIF tag: 1 or absent is upright
-
-
-class UnreadableImageError(UserError):
-    """An image cannot be decoded: the message names its file or row, split and data set."""
-
-    def __init__(self, message: str) -> None:
-        # A worker process hands its error over as text that ends in this class's name and message.
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[-1].strip())
 
 
 def decode_image(encoded: dict[str, Any] | None, mode: str = "RGB") -> Image.Image:

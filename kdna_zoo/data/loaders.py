@@ -1,24 +1,24 @@
-"""The DataLoader over a split's rows."""
+"""The DataLoader over a split's images."""
 
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from kdna_zoo.data.rows import Example, ImageRows
+from kdna_zoo.data.rows import Example
 
 
 def make_loader(
-    rows: ImageRows,
+    images: Dataset[Example],
     batch_size: int,
     num_workers: int,
     pin_memory: bool,
     shuffle: bool = False,
     drop_last: bool = False,
 ) -> DataLoader[Example]:
-    """Batch rows.
+    """Batch images.
 
     Args:
-        rows: What to load.
+        images: Rows or a stream.
         batch_size: Images in a batch.
         num_workers: Processes that load; 0: this process.
         pin_memory: Whether to load into page-locked memory.
@@ -27,7 +27,7 @@ def make_loader(
     """
     workers: dict[str, Any] = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
     return DataLoader(
-        rows,
+        images,
         batch_size=batch_size,
         shuffle=shuffle,
         drop_last=drop_last,

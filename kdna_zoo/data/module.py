@@ -1,8 +1,8 @@
 """`ImageData`: labelled images from anywhere `datasets` reads, batched for a timm network."""
 
+import logging
 import math
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
@@ -10,21 +10,24 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from kdna_zoo.data.checks import check_numbers
+from kdna_zoo.data.checks import check_classes, check_options
+from kdna_zoo.data.description import describe_data
 from kdna_zoo.data.labelled import LabelledImages
 from kdna_zoo.data.loaders import make_loader
-from kdna_zoo.data.loading import Source, open_source
+from kdna_zoo.data.loading import open_source
+from kdna_zoo.data.making import ImageMaker
 from kdna_zoo.data.rows import Example, ImageRows
+from kdna_zoo.data.source import Source
+from kdna_zoo.data.splits import Splits
+from kdna_zoo.data.stream import ImageStream, StreamOptions
+from kdna_zoo.data.stream_loader import StreamLoader
 from kdna_zoo.data.transforms import (
     CONFIG_KEYS,
-    eval_transform,
     resolve_config,
-    train_transform,
 )
 from kdna_zoo.errors import UserError
 
-VAL_SPLITS = ("validation", "val", "test")
-TEST_SPLITS = ("test", "validation", "val")
+log = logging.getLogger(__name__)
 
 
 class ImageData(pl.LightningDataModule):
@@ -69,6 +72,15 @@ class ImageData(pl.LightningDataModule):
         val_fraction: Part of each class of the training split to hold out and validate on, the
             same in every run; None: validate on `val_split`.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
+        label_names: Names of the classes, by index, where the data set does not declare them; of
+            a column of strings, its values.
+        on_bad_image: Whether an image that cannot be read ends the run, or is skipped and
+            reported. In training the next image takes its place; elsewhere it is left out.
+        bad_image_limit: How many images to skip at most, on each device.
+        streaming: Whether to read the data while training, without a download or a copy on disk
+            first. Whole splits only, and nothing to predict on. A run that is resumed goes on from
+            the last whole epoch.
+        stream: How to stream.
     """
 
     def __init__(
@@ -95,18 +107,24 @@ class ImageData(pl.LightningDataModule):
         augment: dict[str, Any] | None = None,
         val_fraction: float | None = None,
         cache_dir: str | None = None,
+        label_names: list[str] | None = None,
+        on_bad_image: Literal["error", "skip"] = "error",
+        bad_image_limit: int = 100,
+        streaming: bool = False,
+        stream: StreamOptions | None = None,
     ) -> None:
         super().__init__()
-        check_numbers(batch_size, eval_batch_size, num_workers, num_classes, val_fraction)
+        check_options(locals())
         self.path = path
         self.config_name = name
         self.revision = revision
         self.train_split = train_split
-        self._val_split = val_split
-        self._test_split = test_split
+        self.val_split = val_split
+        self.test_split = test_split
         self._image_column = image_column
         self._label_column = label_column
         self._num_classes = num_classes
+        self._label_names = label_names
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_workers = num_workers
@@ -116,13 +134,18 @@ class ImageData(pl.LightningDataModule):
         self.augment = augment
         self.val_fraction = val_fraction
         self.cache_dir = cache_dir
+        self.on_bad_image = on_bad_image
+        self.bad_image_limit = bad_image_limit
+        self.streaming = streaming
+        self.stream = stream or StreamOptions()
         self._validates = True
-        self._rows: dict[str, ImageRows] = {}
+        self._images: dict[str, ImageRows | ImageStream] = {}
 
     @cached_property
     def source(self) -> Source:
         """The data set; opened on first use."""
-        return open_source(self.path, self.config_name, self.revision, self.cache_dir)
+        place = (self.path, self.config_name, self.revision, self.cache_dir)
+        return open_source(*place, streaming=self.streaming)
 
     @cached_property
     def images(self) -> LabelledImages:
@@ -133,6 +156,7 @@ class ImageData(pl.LightningDataModule):
             self._image_column,
             self._label_column,
             self._num_classes,
+            self._label_names,
         )
 
     @property
@@ -145,15 +169,11 @@ class ImageData(pl.LightningDataModule):
         """The name of each class, by index."""
         return self.images.classes.names
 
-    @property
-    def val_split(self) -> str:
-        """The split to validate on."""
-        return self._val_split or self.source.first_split("val_split", VAL_SPLITS)
-
-    @property
-    def test_split(self) -> str:
-        """The split to test and predict on."""
-        return self._test_split or self.source.first_split("test_split", TEST_SPLITS)
+    @cached_property
+    def splits(self) -> Splits:
+        """The split of each role."""
+        named = (self.train_split, self.val_split, self.test_split)
+        return Splits(self.source, *named, self.val_fraction)
 
     @property
     def data_config(self) -> dict[str, Any]:
@@ -166,10 +186,15 @@ class ImageData(pl.LightningDataModule):
 
         Counted without building a loader, as `trainer.estimated_stepping_batches` does not.
         """
-        ranks = self.trainer.world_size if self.trainer else 1
-        batches = max(self._images_per_rank(ranks) // self.batch_size, 1)
+        batches = max(self._images_per_rank // self.batch_size, 1)
         limit = self.trainer.limit_train_batches if self.trainer else 1.0
         return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+    @property
+    def bad_images(self) -> dict[str, int]:
+        """How many images each stage has skipped so far, on this device."""
+        counts = {role: images.bad.count for role, images in self._images.items()}
+        return {role: count for role, count in counts.items() if count}
 
     def prepare_data(self) -> None:
         """Download and prepare the data, in one process on each machine."""
@@ -181,17 +206,33 @@ class ImageData(pl.LightningDataModule):
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``; None: what ``fit`` needs.
         """
-        self._check_network()
+        check_classes(self._network(), self.num_classes, self.source.title)
         roles = {"validate": ["val"], "test": ["test"], "predict": ["predict"]}
         self._validates = self.trainer is None or self.trainer.limit_val_batches != 0
         fit = ["train", "val"] if self._validates else ["train"]
         for role in roles.get(stage or "fit", fit):
-            self._rows[role] = self._make_rows(role)
+            _ = self._images_of(role)
 
-    def train_dataloader(self) -> DataLoader[Example]:
+    def teardown(self, stage: str | None = None) -> None:
+        """Report the images that were skipped."""
+        for role, count in self.bad_images.items():
+            split = self.splits.title(role)
+            log.warning("Skipped %d unreadable images of split %r (%s)", count, split, role)
+
+    def train_dataloader(self) -> DataLoader[Example] | StreamLoader:
         """Shuffled batches; an incomplete last one is dropped, unless it is the only one."""
-        ranks = self.trainer.world_size if self.trainer else 1
-        whole = self._images_per_rank(ranks) >= self.batch_size
+        if self.streaming:
+            stream = self._images_of("train")
+            assert isinstance(stream, ImageStream)
+            return StreamLoader(
+                stream,
+                self.batch_size,
+                self._images_per_rank,
+                epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
+                num_workers=self.num_workers,
+                pin_memory=self.pin_memory,
+            )
+        whole = self._images_per_rank >= self.batch_size
         return self._loader("train", self.batch_size, shuffle=True, drop_last=whole)
 
     def val_dataloader(self) -> DataLoader[Example]:
@@ -208,67 +249,49 @@ class ImageData(pl.LightningDataModule):
 
     def test_image(self, row: int) -> Image.Image:
         """Return an image of the test split as it is, before any transform."""
-        return self._rows_of("predict").image(row)
+        rows = self._images_of("predict")
+        assert isinstance(rows, ImageRows), "nothing is predicted on a stream"
+        return rows.image(row)
 
     def describe(self) -> dict[str, Any]:
         """Say what the data is, as plain JSON types, for checkpoints and model cards."""
-        card, local = self.source.card, self.source.hub_id is None
-        licence = card.get("license")
-        return {
-            "name": str(card.get("pretty_name") or Path(str(self.path)).resolve().name),
-            "path": self.path if local else None,
-            "hub_id": self.source.hub_id,
-            "revision": self.source.revision,
-            "license": ", ".join(licence) if isinstance(licence, list) else licence,
-            "sources": [str(name) for name in card.get("source_datasets") or []],
-            "train": self._describe_split("train"),
-            "val": self._describe_split("val") if self._has_val() else None,
-        }
-
-    def _has_val(self) -> bool:
-        given = self._val_split or self.val_fraction
-        return self._validates and bool(given or {*VAL_SPLITS} & {*self.source.splits})
-
-    def _describe_split(self, role: str) -> dict[str, Any]:
-        return {"split": self._split_of(role), "images": len(self._rows_of(role))}
+        roles = ["train", "val"] if self._validates and self.splits.has_val() else ["train"]
+        sizes = {role: (self.splits.title(role), self._count(role)) for role in roles}
+        return describe_data(self.source, self.path, sizes)
 
     def _network(self) -> Any:
         return getattr(self.trainer and self.trainer.lightning_module, "model", None)
 
-    def _check_network(self) -> None:
-        classes = getattr(self._network(), "num_classes", 0)
-        if classes and classes < self.num_classes:
+    @property
+    def _images_per_rank(self) -> int:
+        images = self._count("train")
+        if images is None:
             raise UserError(
-                f"The model has {classes} classes, {self.source.title} has {self.num_classes}. "
-                f"Create the model with num_classes={self.num_classes}."
+                f"No file says how many images split {self.train_split!r} of {self.source.title} "
+                "has, and the schedule needs it: give stream.images_per_epoch."
             )
+        return math.ceil(images / (self.trainer.world_size if self.trainer else 1))
 
-    def _images_per_rank(self, ranks: int) -> int:
-        return math.ceil(len(self._rows_of("train")) / ranks)
+    def _count(self, role: str) -> int | None:
+        images = self._images_of(role)
+        return images.images if isinstance(images, ImageStream) else len(images)
 
-    def _rows_of(self, role: str) -> ImageRows:
-        if role not in self._rows:
-            self._rows[role] = self._make_rows(role)
-        return self._rows[role]
-
-    def _split_of(self, role: str) -> str:
-        if role == "val":
-            return f"{self.train_split} (held out)" if self.val_fraction else self.val_split
-        return self.train_split if role == "train" else self.test_split
-
-    def _make_rows(self, role: str) -> ImageRows:
-        config, train = self.data_config, role == "train"
-        split, held_out = self._split_of(role), None
-        if self.val_fraction and role in ("train", "val"):
-            split, held_out = self.train_split, (self.val_fraction, role == "val")
-        return self.images.rows(
-            split,
-            train_transform(config, self.augment) if train else eval_transform(config),
-            mode="RGB" if config["input_size"][0] == 3 else "L",
-            held_out=held_out,
-            predict=role == "predict",
-        )
+    def _images_of(self, role: str) -> ImageRows | ImageStream:
+        if role not in self._images:
+            share = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+            maker = ImageMaker(
+                self.images,
+                self.splits,
+                self.data_config,
+                self.augment,
+                skip_bad=self.on_bad_image == "skip",
+                bad_limit=self.bad_image_limit,
+                stream=self.stream if self.streaming else None,
+                share=share,
+            )
+            self._images[role] = maker.make(role)
+        return self._images[role]
 
     def _loader(self, role: str, batch_size: int, **options: bool) -> DataLoader[Example]:
-        rows = self._rows_of(role)
-        return make_loader(rows, batch_size, self.num_workers, self.pin_memory, **options)
+        images = self._images_of(role)
+        return make_loader(images, batch_size, self.num_workers, self.pin_memory, **options)

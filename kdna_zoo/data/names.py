@@ -7,7 +7,7 @@ labels of a split with other names would silently mean other classes.
 import datasets
 import pyarrow.parquet as pq
 
-from kdna_zoo.data.loading import Source
+from kdna_zoo.data.source import Source
 from kdna_zoo.errors import UserError
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kdna_zoo.data.decode import UnreadableImageError, decode_image
+from kdna_zoo.data.decode import decode_image
+from kdna_zoo.data.faults import BadImages, UnreadableImageError
 
 Example: TypeAlias = tuple[Tensor | int, ...]
 
@@ -29,6 +30,10 @@ class ImageRows(Dataset[Example]):
         mode: PIL mode that the transform gets, ``RGB`` or ``L``.
         origin: Split and data set in words, for messages.
         with_row: Whether an example ends with its row number.
+        skip_bad: Whether to do without images that cannot be read, rather than end the run.
+        bad_limit: How many of those to do without at most.
+        fill_up: Whether the next image takes the place of one that is skipped, so that batches
+            stay full; else it is left out, so that no image counts twice.
     """
 
     def __init__(
@@ -40,6 +45,9 @@ class ImageRows(Dataset[Example]):
         mode: str = "RGB",
         origin: str = "the data set",
         with_row: bool = False,
+        skip_bad: bool = False,
+        bad_limit: int = 100,
+        fill_up: bool = False,
     ) -> None:
         encoded = rows.select_columns(column).cast_column(column, datasets.Image(decode=False))
         self.encoded = encoded.with_format("arrow")  # twice as fast as Python rows
@@ -48,6 +56,8 @@ class ImageRows(Dataset[Example]):
         self.mode = mode
         self.origin = origin
         self.with_row = with_row
+        self.bad = BadImages(len(labels), skip_bad, bad_limit)
+        self.fill_up = fill_up
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,16 +68,35 @@ class ImageRows(Dataset[Example]):
     def __getitems__(self, rows: Sequence[int]) -> list[Example]:
         """Read a batch at once; the DataLoader calls this."""
         encoded = self.encoded[list(rows)].column(0).to_pylist()
-        return [self._example(row, image) for row, image in zip(rows, encoded, strict=True)]
+        examples = [self._example(row, image) for row, image in zip(rows, encoded, strict=True)]
+        readable = [example for example in examples if example is not None]
+        if not readable:
+            raise UnreadableImageError(
+                f"No image of rows {', '.join(map(str, rows))} of {self.origin} can be read, "
+                "which leaves nothing of a batch. Repair them, or take them out of the data set."
+            )
+        return readable
 
     def image(self, row: int) -> Image.Image:
         """Return the image of a row as it is, before the transform."""
         return self._decode(row, self.encoded[[row]].column(0).to_pylist()[0])
 
-    def _example(self, row: int, encoded: dict[str, Any] | None) -> Example:
-        image = self.transform(self._decode(row, encoded))
+    def _example(self, row: int, encoded: dict[str, Any] | None) -> Example | None:
+        try:
+            image = self.transform(self._decode(row, encoded))
+        except UnreadableImageError as error:
+            self.bad.note(row, 1, error)
+            return self._next_example(row) if self.fill_up else None
         label = int(self.labels[row])
         return (image, label, row) if self.with_row else (image, label)
+
+    def _next_example(self, row: int) -> Example | None:
+        """Give the first example after a row whose image is not known to be bad."""
+        for number in range(row + 1, row + len(self)):
+            other = number % len(self)
+            if not self.bad.known(other):
+                return self._example(other, self.encoded[[other]].column(0).to_pylist()[0])
+        return None
 
     def _decode(self, row: int, encoded: dict[str, Any] | None) -> Image.Image:
         try:
@@ -77,5 +106,5 @@ class ImageRows(Dataset[Example]):
             file = f" ({path})" if path else ""
             raise UnreadableImageError(
                 f"The image of row {row}{file} of {self.origin} cannot be read: {error}. "
-                "Repair it, or take it out of the data set."
+                "Repair it, take it out of the data set, or set on_bad_image to skip."
             ) from error

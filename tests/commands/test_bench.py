@@ -121,7 +121,7 @@ def test_compiled(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
             ["deit_tiny_patch16_224", "--img-size", "32"],
             "_224 eager does not run: Input height (32) doesn",
         ),
-        ([], "the following arguments are required: NAME"),
+        ([], "give the names of networks, or --data"),
     ],
 )
 def test_mistakes(

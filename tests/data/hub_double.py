@@ -16,6 +16,8 @@ class HubDouble:
     def __init__(self) -> None:
         self.repos: dict[str, dict[str, dict[str, bytes]]] = {}  # id -> commit -> path -> content
         self.refs: dict[str, dict[str, str]] = {}  # id -> branch or tag -> commit
+        self.down = False  # whether it answers that it is unavailable
+        self.requests = 0
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -46,6 +48,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
+        self.hub.requests += 1
+        if self.hub.down:
+            self._answer(503, b"", {})
+            return
         parts = [unquote(part) for part in urlsplit(self.path).path.strip("/").split("/")]
         if parts[:2] == ["api", "datasets"]:
             self._api("/".join(parts[2:4]), parts[4:])
@@ -89,7 +95,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._missing("EntryNotFound", sha)
         else:
             etag = hashlib.sha256(files[path]).hexdigest()
-            self._answer(200, files[path], {"X-Repo-Commit": sha, "ETag": f'"{etag}"'})
+            self._part(files[path], {"X-Repo-Commit": sha, "ETag": f'"{etag}"'})
+
+    def _part(self, content: bytes, headers: Mapping[str, str]) -> None:
+        """Answers with the bytes asked for, as a stream asks for them."""
+        asked = self.headers.get("Range", "").removeprefix("bytes=")
+        if not asked:
+            self._answer(200, content, headers)
+            return
+        first, last = (int(number) for number in asked.split("-"))
+        part = content[first : last + 1]
+        where = f"bytes {first}-{first + len(part) - 1}/{len(content)}"
+        self._answer(206, part, {**headers, "Content-Range": where})
 
     def _find(self, repo: str, revision: str) -> tuple[str, dict[str, bytes]] | None:
         if repo not in self.hub.repos:

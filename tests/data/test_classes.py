@@ -9,7 +9,7 @@ from datasets import ClassLabel, Value
 
 from kdna_zoo.data import ImageData
 from kdna_zoo.errors import UserError
-from tests.data.conftest import write_folder, write_parquet
+from tests.data.conftest import picture, write_folder, write_parquet
 
 
 def labels_of(data: ImageData, split: str = "train") -> list[int]:
@@ -169,3 +169,32 @@ def test_label_names_that_differ_between_splits(tmp_path: Path) -> None:
         r"\['dog', 'cat'\], the files before it have \['cat', 'dog'\]",
     ):
         _ = ImageData(str(tmp_path)).num_classes
+
+
+def test_predicting_needs_no_label_column(tmp_path: Path) -> None:
+    (tmp_path / "test").mkdir()
+    for index in range(3):
+        picture(index).save(tmp_path / "test" / f"{index}.png")
+    small: dict[str, Any] = {"input_size": (3, 8, 8)}
+    data = ImageData(str(tmp_path), num_classes=5, **small)
+    data.setup("predict")
+    _, labels, rows = next(iter(data.predict_dataloader()))
+    assert (labels.tolist(), rows.tolist()) == ([-1, -1, -1], [0, 1, 2])
+    assert data.num_classes == 5
+    assert ImageData(str(tmp_path), label_names=["cat", "dog"], **small).num_classes == 2
+    with pytest.raises(UserError, match=r"No label column .* without labels, give num_classes or"):
+        _ = ImageData(str(tmp_path), **small).num_classes
+    with pytest.raises(UserError, match="No label column found"):
+        data.setup("test")
+
+
+def test_label_names_are_the_users(tmp_path: Path) -> None:
+    file = str(write_parquet(tmp_path / "p.parquet", ["b", "a", "b"], Value("string")))
+    data = ImageData(file, label_names=["b", "a"])
+    assert data.label_names == ["b", "a"]
+    assert labels_of(data) == [0, 1, 0]
+    with pytest.raises(UserError, match="label_names has a name twice: b, b"):
+        _ = ImageData(file, label_names=["b", "b"]).num_classes
+    file = str(write_parquet(tmp_path / "c.parquet", [0, 1]))
+    with pytest.raises(UserError, match="declares its own label names; leave label_names out"):
+        _ = ImageData(file, label_names=["dog", "cat"]).num_classes

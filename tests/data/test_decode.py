@@ -11,7 +11,8 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.decode import UnreadableImageError, decode_image
+from kdna_zoo.data.decode import decode_image
+from kdna_zoo.data.faults import UnreadableImageError
 from tests.data.conftest import picture, write_folder, write_parquet
 
 
@@ -111,7 +112,8 @@ def test_file_that_is_no_image(tmp_path: Path, workers: int) -> None:
     data.setup("test")
     assert failure(data.test_dataloader()) == (
         f"The image of row 1 ({broken}) of split 'test' of data set '{tmp_path}' cannot be read: "
-        "it is no image that PIL knows. Repair it, or take it out of the data set."
+        "it is no image that PIL knows. Repair it, take it out of the data set, or set "
+        "on_bad_image to skip."
     )
 
 

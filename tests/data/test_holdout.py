@@ -8,8 +8,15 @@ import numpy as np
 import pytest
 
 from kdna_zoo.data import ImageData
+from kdna_zoo.data.rows import ImageRows
 from kdna_zoo.errors import UserError
 from tests.data.conftest import write_folder, write_parquet
+
+
+def rows_of(data: ImageData, role: str) -> ImageRows:
+    rows = data._images_of(role)
+    assert isinstance(rows, ImageRows)
+    return rows
 
 
 def test_hold_out_is_of_each_class_alike_and_always_the_same(tmp_path: Path) -> None:
@@ -19,10 +26,10 @@ def test_hold_out_is_of_each_class_alike_and_always_the_same(tmp_path: Path) -> 
     )
     for data in (first, second):
         data.setup("fit")
-    train, val = (first._rows_of(role).labels for role in ("train", "val"))
+    train, val = (rows_of(first, role).labels for role in ("train", "val"))
     assert np.bincount(train).tolist() == [16, 8, 1]
     assert np.bincount(val, minlength=3).tolist() == [4, 2, 0]
-    ours, theirs = (data._rows_of("val") for data in (first, second))
+    ours, theirs = (rows_of(data, "val") for data in (first, second))
     assert all((ours[i][0] == theirs[i][0]).all() for i in range(len(ours)))
     assert first.describe()["val"] == {"split": "train (held out)", "images": 6}
 

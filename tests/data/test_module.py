@@ -130,7 +130,7 @@ def test_a_seed_fixes_two_epochs(workers: int) -> None:
         pl.seed_everything(3, workers=True, verbose=False)
         data = ImageData(**SMALL, train_split="train[:128]", num_workers=workers)
         loader = data.train_dataloader()
-        return [batch for _ in range(2) for batch in loader]
+        return [(images, labels) for _ in range(2) for images, labels in loader]
 
     first, second = two_epochs(), two_epochs()
     assert len(first) == 4
