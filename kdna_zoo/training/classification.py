@@ -7,14 +7,18 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from timm.loss import LabelSmoothingCrossEntropy
+from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
-from kdna_zoo.errors import RunError, UserError
+from kdna_zoo.errors import RunError
 from kdna_zoo.training.checks import check_checkpoint, check_head, warn_of_random_weights
-from kdna_zoo.training.metrics import make_metrics
-from kdna_zoo.training.network import create_network
+from kdna_zoo.training.distillation import DistillationConfig
+from kdna_zoo.training.loss import LossConfig
+from kdna_zoo.training.metrics import make_metrics, update_metrics
+from kdna_zoo.training.mixing import MixConfig
+from kdna_zoo.training.network import compile_network, create_network
+from kdna_zoo.training.objective import Objective
 from kdna_zoo.training.optim import (
     OptimizerConfig,
     ScheduleConfig,
@@ -22,6 +26,7 @@ from kdna_zoo.training.optim import (
     build_schedule,
 )
 from kdna_zoo.training.record import make_record
+from kdna_zoo.training.updates import count_updates
 
 HOW_TO_GO_ON = (
     "the checkpoints of earlier epochs are as they were. A lower --model.optimizer.lr or a longer "
@@ -29,6 +34,9 @@ HOW_TO_GO_ON = (
 )
 DEFAULT_OPTIMIZER = OptimizerConfig()
 DEFAULT_SCHEDULE = ScheduleConfig()
+DEFAULT_LOSS = LossConfig()
+NO_MIX = MixConfig()
+NO_TEACHER = DistillationConfig()
 
 
 class ImageClassifier(pl.LightningModule):
@@ -39,8 +47,16 @@ class ImageClassifier(pl.LightningModule):
         num_classes: Classes of the head.
         arch_args: Further arguments of ``timm.create_model``, such as ``drop_path_rate``.
         pretrained: Start from published weights.
+        reset_head: Without `pretrained`: start with a classifier as torch initialises a linear
+            layer. timm's EfficientNets and MobileNets give one of few classes weights so large
+            (uniform up to 1 / sqrt(classes)) that unlearning them takes hundreds of steps.
         label_smoothing: Share of the target spread over all classes; 0 is plain cross-entropy.
+        loss: See `LossConfig`.
+        mix: Mixup and cutmix, see `MixConfig`.
+        distillation: See `DistillationConfig`.
         channels_last: Keep weights and images in channels_last memory format.
+        compile: Compile the network by ``torch.compile``; the name of a backend, or true for
+            torch's own.
         optimizer: See `OptimizerConfig`.
         schedule: See `ScheduleConfig`.
 
@@ -54,18 +70,22 @@ class ImageClassifier(pl.LightningModule):
         num_classes: int = 10,
         arch_args: dict[str, Any] | None = None,
         pretrained: bool = False,
+        reset_head: bool = False,
         label_smoothing: float = 0.0,
+        loss: LossConfig = DEFAULT_LOSS,
+        mix: MixConfig = NO_MIX,
+        distillation: DistillationConfig = NO_TEACHER,
         channels_last: bool = False,
+        compile: bool | str = False,
         optimizer: OptimizerConfig = DEFAULT_OPTIMIZER,
         schedule: ScheduleConfig = DEFAULT_SCHEDULE,
     ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise UserError(
-                f"label_smoothing must be at least 0 and below 1, got {label_smoothing}"
-            )
+        self.objective = Objective(num_classes, label_smoothing, loss, mix, distillation)
         self.pretrained = pretrained
-        network: Any = create_network(arch, pretrained, num_classes, dict(arch_args or {}))
+        network: Any = create_network(
+            arch, pretrained, num_classes, dict(arch_args or {}), reset_head
+        )
         self.model: nn.Module = network
         self.arch: str = network.pretrained_cfg["architecture"]
         # What timm recorded, which for a published network includes the arguments in its config.
@@ -75,10 +95,11 @@ class ImageClassifier(pl.LightningModule):
         self.channels_last = channels_last
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
+        if compile:
+            compile_network(self.model, compile)
         self.optimizer_config = optimizer
         self.schedule_config = schedule
         self._chosen_groups: list[dict[str, Any]] = []  # the optimizer's options, as asked for
-        self.loss = LabelSmoothingCrossEntropy(label_smoothing)  # type: ignore[no-untyped-call]
         self.val_metrics = make_metrics(num_classes).clone(prefix="val/")
         self.test_metrics = make_metrics(num_classes).clone(prefix="test/")
         self.run_info: dict[str, Any] = {}  # what the command line adds to the run's record
@@ -104,8 +125,8 @@ class ImageClassifier(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Return the loss of a batch, or stop the run if it is not finite."""
-        images, labels = batch
-        loss: Tensor = self.loss(self(images), labels)
+        images, targets = self.objective.mix(*batch)
+        loss = self.objective(self(images), targets, images)
         value = loss.item()
         if not math.isfinite(value):
             raise RunError(
@@ -113,7 +134,7 @@ class ImageClassifier(pl.LightningModule):
                 f"batch {batch_idx}); {HOW_TO_GO_ON}"
             )
         self.log(
-            "train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(labels)
+            "train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(images)
         )
         return loss
 
@@ -133,18 +154,15 @@ class ImageClassifier(pl.LightningModule):
     def _evaluate(self, batch: tuple[Tensor, Tensor], metrics: MetricCollection) -> None:
         images, labels = batch
         logits = self(images).float()
-        metrics["top1"].update(logits, labels)
-        if "top5" in metrics:
-            metrics["top5"].update(logits, labels)
-        losses = nn.functional.cross_entropy(logits, labels, reduction="none")
-        metrics["loss"].update(losses)
-        metrics["images"].update(len(labels))
+        update_metrics(metrics, logits, labels)
         for name, metric in metrics.items():
             shown = name.endswith(("loss", "top1"))
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=shown)
 
     def on_fit_start(self) -> None:
-        """Start the clock."""
+        """Load the teacher, if there is one, and start the clock."""
+        data = getattr(self.trainer, "datamodule", None)
+        self.objective.load_teacher(data, self.num_classes, self.device)
         self.started = time.time()
 
     def on_validation_epoch_end(self) -> None:
@@ -164,14 +182,8 @@ class ImageClassifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return timm's optimizer, with its schedule stepped after every update."""
         optimizer = build_optimizer(self.model, self.optimizer_config)
-        per_epoch = self.updates_per_epoch = self._count_updates()
-        limits = (self.trainer.max_epochs or -1) * per_epoch, self.trainer.max_steps
-        updates = min((limit for limit in limits if limit > 0), default=0)
-        if not updates:
-            raise UserError(
-                "set trainer.max_epochs or trainer.max_steps: the schedule needs an end"
-            )
-        scheduler = build_schedule(optimizer, self.schedule_config, updates, per_epoch)
+        updates, self.updates_per_epoch = count_updates(self.trainer)
+        scheduler = build_schedule(optimizer, self.schedule_config, updates, self.updates_per_epoch)
         self._chosen_groups = [
             {key: value for key, value in group.items() if key != "params"}
             for group in optimizer.param_groups
@@ -184,23 +196,18 @@ class ImageClassifier(pl.LightningModule):
     def on_train_start(self) -> None:
         """Let a resumed run go on with the options of this command, not of its checkpoint."""
         optimizers, schedulers = self.trainer.optimizers, self.trainer.lr_scheduler_configs
+        if not isinstance(schedulers[0].scheduler, Scheduler):
+            return  # Lightning's search for a learning rate, which brings its own
         for group, chosen in zip(optimizers[0].param_groups, self._chosen_groups, strict=True):
             group.update(chosen)
         self.lr_scheduler_step(schedulers[0].scheduler, None)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step timm's schedule, which counts updates itself."""
-        scheduler.step_update(num_updates=self.global_step)
-
-    def _count_updates(self) -> int:
-        """Count optimizer steps an epoch; ``estimated_stepping_batches`` would build the loader."""
-        trainer = self.trainer
-        batches = getattr(trainer.datamodule, "train_batches", None)  # type: ignore[attr-defined]
-        if batches is None:
-            return max(
-                int(trainer.estimated_stepping_batches) // max(trainer.max_epochs or 1, 1), 1
-            )
-        return max(math.ceil(int(batches) / trainer.accumulate_grad_batches), 1)
+        """Step timm's schedule, which is told the update, or one of torch."""
+        if isinstance(scheduler, Scheduler):
+            scheduler.step_update(num_updates=self.global_step)
+        else:
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the run's record into the checkpoint, as plain JSON types."""

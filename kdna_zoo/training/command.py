@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,8 +23,11 @@ from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
+from kdna_zoo.training.averaging import WeightAverage
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.classification import ImageClassifier
+from kdna_zoo.training.head_first import HeadFirst
+from kdna_zoo.training.rate_finder import RateFinder
 from kdna_zoo.training.record import describe_machine
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -45,6 +48,9 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(LearningRateMonitor, "learning_rate")
         parser.add_lightning_class_args(ImagesPerSecond, "throughput")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
+        parser.add_lightning_class_args(WeightAverage, "ema")
+        parser.add_lightning_class_args(HeadFirst, "head_first")
+        parser.add_lightning_class_args(RateFinder, "rate_finder")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
@@ -62,6 +68,8 @@ class CLI(LightningCLI):
         """Give the trainer the loggers and callbacks that its sub-command has a use for."""
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         fits = self.subcommand == "fit"
+        if fits:
+            _check_that_it_validates(config)
         if config["logger"] is None:
             config["logger"] = _loggers(config["default_root_dir"]) if fits else False
         if not fits:
@@ -71,11 +79,31 @@ class CLI(LightningCLI):
             names += ["checkpoint", "last_checkpoint"]
         if fits and config["logger"]:
             names += ["learning_rate", "throughput"]
+        wanted = {"ema": "decay", "head_first": "epochs", "rate_finder": "steps"}  # 0 is off
+        if fits:
+            given = self.config[self.config.subcommand]
+            names += [name for name, option in wanted.items() if given[name][option]]
         callbacks = [self._get(self.config_init, name) for name in names]
         try:
             return self._instantiate_trainer(config, callbacks)
         except ValueError as error:
             raise UserError(f"the trainer cannot be made: {error}") from error
+
+
+def _check_that_it_validates(trainer: Mapping[str, Any]) -> None:
+    """Refuse a run whose first validation would come after its last epoch.
+
+    Raises:
+        UserError: If so.
+    """
+    every, epochs = trainer["check_val_every_n_epoch"], trainer["max_epochs"]
+    unasked = trainer["limit_val_batches"] == 0 or trainer["fast_dev_run"]
+    if not unasked and every and 0 < (epochs or 0) < every:
+        raise UserError(
+            f"this run would never validate: trainer.check_val_every_n_epoch is {every} and "
+            f"trainer.max_epochs {epochs}; change both together, or set "
+            "trainer.limit_val_batches 0"
+        )
 
 
 def _loggers(folder: str) -> list[Logger]:

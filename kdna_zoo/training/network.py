@@ -3,6 +3,7 @@
 from typing import Any
 
 import timm
+import torch
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
@@ -10,9 +11,21 @@ from kdna_zoo.errors import UserError, did_you_mean
 
 
 def create_network(
-    arch: str, pretrained: bool, num_classes: int, arch_args: dict[str, Any]
+    arch: str,
+    pretrained: bool,
+    num_classes: int,
+    arch_args: dict[str, Any],
+    reset_head: bool = False,
 ) -> nn.Module:
     """Return ``timm.create_model(arch, ...)``.
+
+    Args:
+        arch: Name for timm.
+        pretrained: Whether to load its weights.
+        num_classes: Classes of the head.
+        arch_args: Further arguments for timm.
+        reset_head: Whether to make a fresh head by the network's own ``reset_classifier``; a head
+            with published weights is left alone.
 
     Raises:
         UserError: If timm knows no such name (the nearest names are given), or cannot build it or
@@ -25,9 +38,29 @@ def create_network(
         hint = did_you_mean(arch.split(".")[0], names, "timm.list_models() lists them all")
         raise UserError(f"timm knows no network named {arch!r}; {hint}")
     try:
-        return timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
+        network: Any = timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
     except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
         weights = " with its weights" if pretrained else ""
         raise UserError(
             f"timm cannot create {arch!r}{weights} and the arguments {arch_args}: {error}"
         ) from error
+    if reset_head and not pretrained:
+        network.reset_classifier(num_classes)
+    return network  # type: ignore[no-any-return]
+
+
+def compile_network(network: nn.Module, backend: bool | str) -> None:
+    """Compile a network in place, so that the names of its weights stay as they are.
+
+    Args:
+        network: The network.
+        backend: Name of a backend of ``torch.compile``, or True for torch's own.
+
+    Raises:
+        UserError: If torch has no such backend; those it has are listed.
+    """
+    name = "inductor" if backend is True else str(backend)
+    known = torch.compiler.list_backends(exclude_tags=())
+    if name not in known:
+        raise UserError(f"torch cannot compile with {name!r}; it has {', '.join(known)}")
+    network.compile(backend=name)

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from kdna_zoo.errors import UserError, did_you_mean
 
-SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "constant")
+SCHEDULES = ("cosine", "linear", "tanh", "step", "multistep", "poly", "constant")
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,20 @@ class ScheduleConfig:
     """Arguments of ``timm.scheduler.create_scheduler_v2``; the rate changes with every step.
 
     Attributes:
-        sched: ``cosine``, ``tanh``, ``step``, ``multistep``, ``poly`` or ``constant``.
+        sched: ``cosine``, ``linear``, ``tanh``, ``step``, ``multistep``, ``poly`` or ``constant``.
         warmup_epochs: Length of the linear warm-up, in epochs; may be a fraction.
+        warmup_steps: Length of the linear warm-up, in optimizer steps, in place of that in epochs.
         warmup_lr: Rate at the first step of the warm-up.
         min_lr: Rate at the end of the schedule.
         decay_epochs: Epochs between two decays (``step``).
         decay_milestones: Epochs of the decays (``multistep``).
-        decay_rate: Factor of each decay (``step``, ``multistep``).
+        decay_rate: Factor of each decay (``step``, ``multistep``), or the power (``poly``).
         cooldown_epochs: Epochs at ``min_lr`` after the schedule, out of ``trainer.max_epochs``.
     """
 
     sched: str = "cosine"
     warmup_epochs: float = 0.0
+    warmup_steps: int | None = None
     warmup_lr: float = 1e-5
     min_lr: float = 0.0
     decay_epochs: float = 90.0
@@ -111,17 +113,19 @@ def build_schedule(
             f"a cool-down of {config.cooldown_epochs} epochs leaves nothing of a run of "
             f"{updates / updates_per_epoch:g}; lower schedule.cooldown_epochs"
         )
+    linear = config.sched == "linear"  # timm's polynomial of power 1
+    warmup = config.warmup_steps
     scheduler: Scheduler
     scheduler, _ = create_scheduler_v2(  # with an "epoch" of one step
         optimizer,
-        sched=config.sched,
+        sched="poly" if linear else config.sched,
         num_epochs=updates - cooldown,
-        warmup_epochs=round(config.warmup_epochs * updates_per_epoch),
+        warmup_epochs=round(config.warmup_epochs * updates_per_epoch) if warmup is None else warmup,
         warmup_lr=config.warmup_lr,
         min_lr=config.min_lr,
         decay_epochs=round(config.decay_epochs * updates_per_epoch),
         decay_milestones=[m * updates_per_epoch for m in config.decay_milestones],
-        decay_rate=config.decay_rate,
+        decay_rate=1.0 if linear else config.decay_rate,
         cooldown_epochs=cooldown,
         step_on_epochs=False,
         updates_per_epoch=1,
