@@ -1,43 +1,104 @@
-"""Every recipe, found by walking the folder: its header, its keys, and one step of it."""
+"""Every recipe, found by walking the folder: its header, and one step of each command in it."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+import timm
+import yaml
 
+from kdna_zoo.data.loading import EMBEDDED
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training import command
 
 RECIPES = sorted(p for p in recipes_folder().rglob("*.yaml") if p.parent.name != "_base")
+TINY = (
+    "--trainer.fast_dev_run=true",
+    "--trainer.accelerator=cpu",
+    "--trainer.devices=1",
+    "--trainer.num_nodes=1",
+    "--data.path=" + str(EMBEDDED),
+    "--data.train_split=train",
+    "--data.val_split=test",
+    "--data.batch_size=2",
+    "--data.eval_batch_size=2",
+    "--data.num_workers=0",
+    "--data.label_column=label",
+    "--data.input_size=[3, 32, 32]",
+)
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: str(p.relative_to(recipes_folder())))
-def test_header_says_how_to_run_it(recipe: Path) -> None:
+def header(recipe: Path) -> str:
     lines = recipe.read_text(encoding="utf-8").splitlines()
-    header = "\n".join(line for line in lines if line.startswith("#"))
-    name = recipe.relative_to(recipes_folder().parent)
-    assert f"kdna-zoo fit --config {name}" in header
-    batch = re.search(
-        r"Effective batch: (\d+) = (\d+) images x (\d+) devices? x (\d+) accumulation", header
-    )
-    assert batch, "state the effective batch as a product"
-    total, images, devices, accumulate = map(int, batch.groups())
-    assert total == images * devices * accumulate
-    assert re.search(r"^# Hardware: ", header, re.MULTILINE)
-    assert re.search(r"^# Expected: .*top-1", header, re.MULTILINE)
-    assert len(lines) <= 60, "a recipe says only what differs"
+    return "\n".join(line for line in lines if line.startswith("#"))
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda p: str(p.relative_to(recipes_folder())))
-def test_one_step_of_training_and_validation(recipe: Path, tmp_path: Path) -> None:
-    run = command.run(
-        [
-            "fit",
-            f"--config={recipe}",
-            "--trainer.fast_dev_run=true",
-            f"--trainer.default_root_dir={tmp_path}",
-            "--data.batch_size=4",
-        ]
-    )
+def commands(recipe: Path) -> list[str]:
+    """The training commands of a header, each on one line."""
+    text = re.sub(r" \\\n# *", " ", header(recipe))
+    return re.findall(r"^# +kdna-zoo (fit .*)$", text, flags=re.MULTILINE)
+
+
+def name_of(recipe: Path) -> str:
+    return str(recipe.relative_to(recipes_folder()).with_suffix(""))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name_of)
+def test_header_says_how_to_run_it(recipe: Path) -> None:
+    assert commands(recipe), "give the exact command"
+    for line in commands(recipe):
+        assert f"--config recipes/{name_of(recipe)}.yaml" in line
+    text = header(recipe)
+    if recipe.stem != "control":  # which has those of the recipe that it follows
+        batch = re.search(
+            r"Effective batch: ([\d,]+) = (\d+) images x (\d+) devices? x (\d+) accumulation", text
+        )
+        assert batch, "state the effective batch as a product"
+        total, images, devices, accumulate = (int(n.replace(",", "")) for n in batch.groups())
+        assert total == images * devices * accumulate
+        assert re.search(r"^# Hardware: ", text, re.MULTILINE)
+    assert re.search(r"^# Expected: .*top-1", text, re.MULTILINE)
+    assert len(recipe.read_text(encoding="utf-8").splitlines()) <= 60, "say only what differs"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where the commands run: with the recipes and a published network."""
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "recipes").symlink_to(recipes_folder())
+    network = timm.create_model("test_kdna_resnet", num_classes=10)
+    timm.models.save_for_hf(network, folder / "published", safe_serialization=True)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "line", [line for recipe in RECIPES for line in commands(recipe)], ids=lambda line: line[4:]
+)
+def test_one_step_of_training_and_validation(
+    line: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    run = command.run([*shlex.split(line), *TINY, f"--trainer.default_root_dir={tmp_path}"])
     assert run.trainer.global_step == 1
     assert "val/top1" in run.trainer.callback_metrics
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=name_of)
+def test_the_batch_is_the_headers(
+    recipe: Path,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    stated = re.search(r"= (\d+) images x (\d+) devices? x (\d+) acc", header(recipe))
+    if stated is None:
+        return  # a control has the batch of the recipe that it follows
+    monkeypatch.chdir(folder)
+    with pytest.raises(SystemExit):
+        command.run([*shlex.split(commands(recipe)[0]), "--print_config"])
+    config = yaml.safe_load(capsys.readouterr().out)
+    trainer = config["trainer"]
+    devices = trainer["num_nodes"] * int(trainer["devices"])
+    batch = config["data"]["batch_size"], devices, trainer["accumulate_grad_batches"]
+    assert tuple(map(int, stated.groups())) == batch
