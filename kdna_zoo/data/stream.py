@@ -11,6 +11,7 @@ Every rank and worker opens the same stream in the same order and takes its shar
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import datasets
@@ -24,11 +25,14 @@ from torch.utils.data import IterableDataset, get_worker_info
 from kdna_zoo.data.classes import Classes
 from kdna_zoo.data.decode import decode_image
 from kdna_zoo.data.faults import BadImages, LabelError, StreamError, UnreadableImageError
+from kdna_zoo.data.randomness import kept_random_state, seed_all
 from kdna_zoo.data.rows import Example
 from kdna_zoo.errors import UserError
 
 READ = 16  # images read at once
 MAX_WORKERS = 1024  # of one rank, whose unreadable images are counted
+Labelled: TypeAlias = tuple[dict[str, Any] | None, int]  # an encoded image and its class index
+Numbered: TypeAlias = tuple[int, Labelled]
 Unit: TypeAlias = Literal["images", "shards"]
 
 
@@ -127,25 +131,58 @@ class ImageStream(IterableDataset[Example]):
         self.bad = bad or BadImages(MAX_WORKERS)
         self.share = Share()
         self.shuffling: Shuffling | None = None
-        epoch = torch.zeros((), dtype=torch.int64)  # shared with workers, which may stay
-        self._epoch: Tensor = epoch.share_memory_()  # type: ignore[no-untyped-call]
+        state = torch.zeros(3, dtype=torch.int64)  # shared with workers, which may stay
+        self._state: Tensor = state.share_memory_()  # type: ignore[no-untyped-call]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order of the next pass, here and in the workers."""
-        self._epoch.fill_(epoch)
+    @property
+    def epoch(self) -> int:
+        """The epoch, which chooses the order."""
+        return int(self._state[0])
+
+    def begin(self, epoch: int, skip: int = 0, batch_size: int = 1) -> None:
+        """Choose what the next pass gives, here and in the workers.
+
+        Args:
+            epoch: Its order.
+            skip: How many batches in its beginning are known: they are read again, but not decoded,
+                and come with empty images.
+            batch_size: Images in a batch.
+        """
+        self._state.copy_(torch.tensor([epoch, skip, batch_size]))
 
     def __iter__(self) -> Iterator[Example]:
-        worker, found = _worker()[0], 0
-        for number, (encoded, label) in enumerate(self._labelled()):
+        worker, workers = _worker()
+        _, skip, batch_size = self._state.tolist()
+        images: Iterator[Numbered] = enumerate(self._labelled())
+        for _ in range(skip // workers + (worker < skip % workers)):
+            known = list(islice(images, batch_size))
+            if len(known) < batch_size:  # the loader will fill it up with what is not known
+                images = iter(known)
+                break
+            yield from ((torch.empty(0), label) for _, (_, label) in known)
+        yield from self._decoded(images)
+
+    def _decoded(self, images: Iterator[Numbered]) -> Iterator[Example]:
+        found = 0
+        for number, (encoded, label) in images:
             try:
                 image = decode_image(self._fetched(encoded), self.mode)
             except UnreadableImageError as error:
                 found += 1
-                self.bad.note(worker, found, self._named(number, encoded, error))
+                self.bad.note(_worker()[0], found, self._named(number, encoded, error))
                 continue
-            yield self.transform(image), label
+            yield self._transformed(image, number), label
 
-    def _labelled(self) -> Iterator[tuple[dict[str, Any] | None, int]]:
+    def _transformed(self, image: Image.Image, number: int) -> Tensor:
+        """Transform an image; in training with random numbers of its own."""
+        if self.shuffling is None:
+            return self.transform(image)
+        place = (self.shuffling.seed, self.epoch, self.share.rank, _worker()[0], number)
+        with kept_random_state():
+            seed_all(int(np.random.SeedSequence(place).generate_state(1)[0]))
+            return self.transform(image)
+
+    def _labelled(self) -> Iterator[Labelled]:
         """Give this worker's images, encoded, and class indices."""
         number = 0
         for images, labels in self._read():
@@ -198,7 +235,7 @@ class ImageStream(IterableDataset[Example]):
             # Waits for arrow's threads at the end of each pass, lest they outlive the interpreter;
             # a worker leaves without winding its interpreter up.
             datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
-        random = np.random.default_rng((self.shuffling.seed, int(self._epoch)))
+        random = np.random.default_rng((self.shuffling.seed, self.epoch))
         return self.encoded.shuffle(generator=random, buffer_size=self.shuffling.buffer)
 
     def _named(
@@ -229,7 +266,7 @@ class ImageStream(IterableDataset[Example]):
         )
 
     def _where(self) -> str:
-        return f"worker {_worker()[0]} of rank {self.share.rank} in epoch {int(self._epoch)}"
+        return f"worker {_worker()[0]} of rank {self.share.rank} in epoch {self.epoch}"
 
 
 def _worker() -> tuple[int, int]:

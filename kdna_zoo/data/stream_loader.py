@@ -28,6 +28,8 @@ class StreamLoader:
         epoch: Tells the epoch, which chooses the order.
         num_workers: Processes that load; 0: this process.
         pin_memory: Whether to load into page-locked memory.
+        start: The epoch to begin in, and how many of its batches to leave out. They are read again,
+            so that the others are what they would have been, but not decoded.
     """
 
     def __init__(
@@ -38,11 +40,13 @@ class StreamLoader:
         epoch: Callable[[], int],
         num_workers: int = 0,
         pin_memory: bool = False,
+        start: tuple[int, int] = (0, 0),
     ) -> None:
         self.dataset = stream
         self.batch_size = min(batch_size, images)
         self._batches = max(images // batch_size, 1)
         self._epoch = epoch
+        self._start = start
         self._loader: DataLoader[object] = DataLoader(
             stream,
             batch_size=self.batch_size,
@@ -55,8 +59,10 @@ class StreamLoader:
         return self._batches
 
     def __iter__(self) -> Iterator[Batch]:
-        self.dataset.set_epoch(self._epoch())
-        return islice(full_batches(self._passes(), self.batch_size), self._batches)
+        epoch = self._epoch()
+        skip = self._start[1] if epoch == self._start[0] else 0
+        self.dataset.begin(epoch, skip, self.batch_size)
+        return islice(full_batches(self._passes(), self.batch_size), skip, self._batches)
 
     def _passes(self) -> Iterator[Batch]:
         """Give the batches of one pass after another, without end."""
@@ -65,6 +71,7 @@ class StreamLoader:
             for batch in self._loader:
                 empty = False
                 yield batch
+            self.dataset.begin(self.dataset.epoch)  # a second pass skips nothing
             if empty:
                 raise StreamError(
                     f"Split {self.dataset.split!r} of {self.dataset.title} has no image for rank "

@@ -207,3 +207,21 @@ def test_options_that_a_stream_excludes(tmp_path: Path) -> None:
         ImageData(path, **SMALL, num_classes=4).predict_dataloader()
     with pytest.raises(UserError, match=r"There is no split 'dev' in .* It has: train\."):
         ImageData(path, **SMALL, num_classes=4, train_split="dev").setup("fit")
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2, 3])
+@pytest.mark.parametrize("skip", [1, 4, 5])
+def test_going_on_in_the_middle_of_an_epoch(tmp_path: Path, workers: int, skip: int) -> None:
+    path = write_shards(tmp_path, (3, 11, 1, 9))
+
+    def batches(start: tuple[int, int]) -> list[Any]:
+        loader = loader_of(path, 24, Share(), workers, epoch=2)
+        loader._start = start
+        return list(loader)
+
+    whole, rest = batches((0, 0)), batches((2, skip))
+    assert len(rest) == 6 - skip
+    for expected, found in zip(whole[skip:], rest, strict=True):
+        assert torch.equal(expected[1], found[1])
+        assert torch.equal(expected[0], found[0]), "augmentation included"
+    assert len(batches((1, skip))) == 6, "of another epoch"
