@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import datasets
 import torch
 from timm.data import ImageDataset, create_loader
 
@@ -140,11 +141,13 @@ def _loaders(folder: Path, setting: LoaderSetting) -> Iterator[list[Iterable[Any
         )
         for prefetcher in (False, True)
     ]
+    datasets.disable_progress_bars()
     loaders: list[Iterable[Any]] = [*theirs, *(data.train_dataloader() for data in ours)]
     try:
         yield loaders
     finally:
         loaders.clear()
+        datasets.enable_progress_bars()
 
 
 def _epoch_of(loader: Iterable[Any], setting: LoaderSetting) -> Callable[[], None]:
