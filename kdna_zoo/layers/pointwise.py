@@ -34,4 +34,6 @@ def gated_pointwise(x: Tensor, gate: Tensor, kernel: Tensor, bias: Tensor | None
     else:
         y = torch.bmm(kernels, flat)  # (N, O, H W)
     y = y.view(x.shape[0], kernel.shape[0], *x.shape[2:])
-    return y if bias is None else y + bias[:, None, None]
+    if bias is None:
+        return y
+    return y + bias.to(y.dtype)[:, None, None]  # in autocast's type, as a convolution adds it

@@ -50,6 +50,17 @@ def test_a_child_trains_as_it_evaluates(size: int) -> None:
     torch.testing.assert_close(child.train()(x), child.eval()(x))
 
 
+@BOTH_WAYS
+@pytest.mark.parametrize("bias", [True, False])
+def test_autocast_gives_its_type_as_a_convolution_does(size: int, bias: bool) -> None:
+    x, gate, kernel, b = (t if t is None else t.detach().float() for t in example(size, bias))
+    assert x is not None
+    assert gate is not None
+    assert kernel is not None
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert gated_pointwise(x, gate, kernel, b).dtype == torch.bfloat16
+
+
 def test_the_gated_map_is_not_kept_for_the_backward_pass() -> None:
     x, gate, kernel, bias = example(size=16)
     kept: list[Tensor] = []
