@@ -77,7 +77,7 @@ class Child(nn.Module, Generic[Parent], ABC):
         ``timm.utils.reparameterize_model`` calls this.
         """
         layer = self._ordinary(bias=self.bias is not None)
-        layer.weight = nn.Parameter(self.child_kernel().detach())
+        layer.weight = nn.Parameter(self.child_kernel().detach().clone())  # never the parent's own
         layer.bias = cast("nn.Parameter", self.bias)  # or None
         parts = OrderedDict[str, nn.Module](channel_attn=self.channel_attn.fuse(), layer=layer)
         return nn.Sequential(parts).train(self.training)

@@ -74,6 +74,8 @@ def _absorb_filter_attention(child: Child[Any], norm: _BatchNorm) -> None:
     """Move a child's a_f into the BatchNorm after it; the child then uses its parent's kernel."""
     if norm.running_mean is None or norm.running_var is None:
         return
+    if isinstance(child.modulation, nn.Identity):  # the network was fused before
+        return
     scale = (norm.running_var + norm.eps).rsqrt()
     if norm.weight is not None:
         scale = scale * norm.weight
@@ -100,7 +102,11 @@ def _without_norm(norm: nn.Module) -> nn.Module:
 
 
 def _followed_by_norm(model: nn.Module) -> dict[str, str]:
-    """Map each layer whose output goes to a BatchNorm and nowhere else to that norm, by path."""
+    """Map each layer whose output goes to a BatchNorm and nowhere else to that norm, by path.
+
+    A layer whose weight the forward pass also reads past the layer is left out: in a network that
+    was traced to make a feature extractor, so do the lines that once were its children.
+    """
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return {}
     try:
@@ -122,7 +128,12 @@ def _followed_by_norm(model: nn.Module) -> dict[str, str]:
             if type(layer) in (nn.Conv2d, nn.Linear, Conv2dSame) or isinstance(layer, Child):
                 pairs[str(before.target)] = str(node.target)
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
-    return {a: b for a, b in pairs.items() if calls.count(a) == calls.count(b) == 1}
+    reads = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    return {
+        a: b
+        for a, b in pairs.items()
+        if calls.count(a) == calls.count(b) == 1 and reads.isdisjoint((a, b))
+    }
 
 
 class _Tracer(fx.Tracer):

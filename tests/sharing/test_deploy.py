@@ -1,10 +1,12 @@
 """The deployed form: equal outputs, no batch norm left that could be folded, exportable."""
 
 import copy
+from typing import Any
 
 import pytest
 import timm
 import torch
+from timm.layers import create_feature_extractor
 from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
@@ -87,6 +89,39 @@ def test_fused_is_a_network_like_any(name: str, keep: Keep) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(fused, fullgraph=True, backend="aot_eager")
     assert difference(compiled, model, x) < 1e-5
+
+
+@pytest.mark.parametrize("keep", ["speed", "size"])
+def test_fused_for_size_can_be_fused_again(keep: Keep) -> None:
+    model, x = trained("test_kdna_mobilenetv2")
+    fused = kdna_zoo.fuse(model, "size")
+    assert difference(kdna_zoo.fuse(fused, keep), model, x) < 1e-5
+
+
+def test_a_baked_kernel_is_never_the_parents_own_memory() -> None:
+    """Once absorbed, no filter attention makes the child's kernel a tensor of its own."""
+    model, x = trained("test_kdna_mobilenetv2")
+    baked = reparameterize_model(kdna_zoo.fuse(model, "size"))
+    assert difference(baked, model, x) < 1e-5
+    pointers = [parameter.data_ptr() for parameter in baked.parameters()]
+    assert len(pointers) == len(set(pointers))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_kernel_that_the_forward_pass_reads_is_not_folded(name: str) -> None:
+    """In a traced network the children are gone, and their lines read the parent's weight."""
+    model: Any
+    model, x = trained(name)
+    share = next(iter(model.sharing_plan))
+    extractor = create_feature_extractor(model, [model.feature_info[-1]["module"]])
+    fused = kdna_zoo.fuse(extractor)
+    assert torch.equal(
+        fused.get_parameter(f"{share.parent}.weight"),
+        extractor.get_parameter(f"{share.parent}.weight"),
+    )
+    with torch.no_grad():
+        (expected,), (found,) = extractor.eval()(x).values(), fused(x).values()
+    assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize(
