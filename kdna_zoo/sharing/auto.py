@@ -50,6 +50,8 @@ def auto_plan(
     """
     if rule not in get_args(Rule):
         raise PlanError(f"unknown rule {rule!r}; choose one of {', '.join(get_args(Rule))}")
+    if min(reduction, wide_reduction) < 1:
+        raise PlanError(f"a reduction must be at least 1, got {min(reduction, wide_reduction)}")
     layers = {path: m for path, m in model.named_modules() if can_share(m)}
     roles = _roles(layers)
     by_stage: dict[str, list[str]] = defaultdict(list)
@@ -59,7 +61,9 @@ def auto_plan(
         stage: [
             Share(child, parent, r)
             for child, parent in _pairs(paths, layers, roles, rule)
-            if _saves(layers[child], r := _reduction(layers[child], reduction, wide_reduction))
+            if _saves(
+                layers[child], r := _reduction(layers[child], reduction, wide_reduction), norm
+            )
         ]
         for stage, paths in by_stage.items()
     }
@@ -124,10 +128,12 @@ def _reduction(layer: Layer, reduction: int, wide_reduction: int) -> int:
     return wide_reduction if _in_channels(layer) > layer.weight.shape[0] else reduction
 
 
-def _saves(layer: Layer, reduction: int) -> bool:
-    """Tell whether the adapter has fewer parameters than the kernel that it makes up for."""
+def _saves(layer: Layer, reduction: int, norm: NormName) -> bool:
+    """Tell whether there can be an adapter of fewer parameters than the kernel it makes up for."""
     channels = _in_channels(layer)
     hidden = max(channels // reduction, 1)
+    if norm == "layer" and hidden == 1:  # a LayerNorm of one channel is constant
+        return False
     adapter = 2 * channels * hidden + channels + 2 * hidden + layer.weight.shape[0]
     return adapter < layer.weight.numel()
 

@@ -84,6 +84,17 @@ def test_no_pair_costs_more_than_it_saves() -> None:
         assert row.adapter < row.shared or not row.shared, row
 
 
+def test_a_plan_with_layer_norms_leaves_out_what_is_too_narrow_for_one() -> None:
+    def network() -> nn.Module:
+        convs = [nn.Conv2d(*channels, 3) for channels in ((40, 4), (40, 4), (40, 64), (40, 64))]
+        return nn.Sequential(nn.ModuleList(nn.ModuleDict({"conv": conv}) for conv in convs))
+
+    assert [share.child for share in auto_plan(network())] == ["0.0.conv", "0.2.conv"]
+    plan = auto_plan(network(), norm="layer")
+    assert [share.child for share in plan] == ["0.2.conv"]
+    share_kernels(network(), plan)
+
+
 def test_chosen_stages_only() -> None:
     plan = auto_plan(timm.create_model("seresnet18"), stages=["layer2"])
     assert {share.child.split(".")[0] for share in plan} == {"layer2"}
@@ -98,3 +109,5 @@ def test_what_cannot_be_shared_is_said() -> None:
         auto_plan(timm.create_model("resnet18"), stages=["layer5"])
     with pytest.raises(PlanError, match="unknown rule 'first'; choose one of alternate, last"):
         auto_plan(timm.create_model("resnet18"), rule="first")
+    with pytest.raises(PlanError, match="a reduction must be at least 1, got 0"):
+        auto_plan(timm.create_model("resnet18"), reduction=0)
