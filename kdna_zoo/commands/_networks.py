@@ -25,7 +25,7 @@ def create_network(name: str, pretrained: bool = False, device: str = "cpu") -> 
     try:
         with torch.device(device):
             return timm.create_model(name, pretrained=pretrained).eval()
-    except (RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # timm reads files that anyone may have written
         weights = " with its weights" if pretrained else ""
         raise UserError(f"cannot create {name!r}{weights}: {first_line(error)}") from error
 
@@ -51,5 +51,7 @@ def input_size(model: nn.Module) -> tuple[int, ...]:
 
 def first_line(error: Exception) -> str:
     """Return the gist of a message that may run over pages."""
+    if isinstance(error, KeyError):  # its message is the key alone
+        return f"no {error}"
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

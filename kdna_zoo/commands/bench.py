@@ -104,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
         from kdna_zoo.cli import require_extra
 
         require_extra("kdna-zoo bench --plot", "train", ("matplotlib",))
+    if args.json and args.json == args.plot:
+        raise UserError(f"--json and --plot both name {args.json}; give each a file of its own")
     for name in args.names:
         check_name(name.removeprefix(OWN))
     setting = Setting(

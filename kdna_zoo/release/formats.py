@@ -86,6 +86,7 @@ def export_network(request: Request, file: Path, format: str) -> Check:
     write, read, tolerance = FORMATS[format]
     try:
         with replaced_file(file) as fresh, _quiet():
+            _run(request, request.batch or 2)  # what does not even run is not the exporter's fault
             _attempt(write, request, fresh, format)
             check = _compare(request, read(request, fresh))
             if not check.relative <= tolerance:
@@ -118,17 +119,31 @@ def _attempt(write: Callable[[Request, Path], None], request: Request, to: Path,
     except (OSError, SafetensorError):
         raise
     except Exception as error:  # an exporter runs the network's own code, which may raise anything
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RunError(f"cannot export this network as {name}: {reason}") from error
+        raise RunError(f"cannot export this network as {name}: {_gist(error)}") from error
+
+
+def _run(request: Request, batch: int) -> tuple[Tensor, Tensor]:
+    """Make images and run the network on them: (N, C, H, W), (N, classes)."""
+    images = request.images(batch)
+    try:
+        with torch.no_grad():
+            return images, request.model(images)
+    except Exception as error:  # the network's own code may raise anything
+        size = " x ".join(map(str, request.input_size))
+        raise UserError(f"the network takes no images of {size}: {_gist(error)}") from error
+
+
+def _gist(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _compare(request: Request, written: Network) -> Check:
     batches = (request.batch,) if request.batch else (1, 3)
     difference = largest = 0.0
     for batch in batches:
-        images = request.images(batch)
+        images, expected = _run(request, batch)
         with torch.no_grad():
-            expected, output = request.model(images), written(images)  # (N, classes)
+            output = written(images)  # (N, classes)
         if not expected.isfinite().all():
             raise UserError(
                 "nothing was written: the network gives NaN or infinity on ordinary input"

@@ -116,6 +116,10 @@ def test_compiled(mode: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["test_kdna_resnet", "--device", "tpu"], "invalid choice: 'tpu' (choose from "),
         (["test_kdna_resnet", "--plot", "plot.xyz"], "'plot.xyz' does not end in one of .png, "),
         (["test_kdna_resnet", "--json", "absent/figures.json"], "there is no folder absent"),
+        (
+            ["test_kdna_resnet", "--json", "a.png", "--plot", "a.png"],
+            "--json and --plot both name a.png; give each a file of its own",
+        ),
         (["test_kdna_resnet", "--json", "."], ". is a folder; give the path of a file"),
         (
             ["deit_tiny_patch16_224", "--img-size", "32"],

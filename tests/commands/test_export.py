@@ -153,6 +153,37 @@ def test_mistakes(
     assert (tmp_path / "old").read_text() == "old"
 
 
+@pytest.mark.parametrize("format", ["pt2", "safetensors"])
+def test_a_size_that_the_network_does_not_take(
+    format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--format", format, "--img-size", "32", "--to", str(tmp_path / "a")]
+    assert main(["export", "deit_tiny_patch16_224", *options]) == 2
+    error = "kdna-zoo: the network takes no images of 3 x 32 x 32: Input height (32) doesn't match"
+    assert capsys.readouterr().err.startswith(error)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        ('{"architecture": "test_kdna_resnet", "pretrained_cfg": {}}', "with its weights: Error "),
+        ("{}", "with its weights: no 'architecture'"),
+        ("[]", "with its weights: "),
+    ],
+)
+def test_a_folder_that_holds_no_network(
+    config: str, error: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text(config)
+    (tmp_path / "model.safetensors").write_text("junk")
+    options = ["--pretrained", "--format", "pt2", "--to", str(tmp_path / "a.pt2")]
+    assert main(["export", f"local-dir:{tmp_path}", *options]) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"kdna-zoo: cannot create 'local-dir:{tmp_path}' ")
+    assert error in printed
+
+
 def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "kdna_resnet19", "--format", "pt2"]) == 2
     assert "no network named 'kdna_resnet19'; did you mean kdna_resnet1" in capsys.readouterr().err
