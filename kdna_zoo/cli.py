@@ -39,7 +39,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code: 0, 2 for a user's mistake, 1 for a fault."""
+    """Run the command line and return its exit code.
+
+    It is 0, 2 for a user's mistake, 1 for a fault, and 143 for a run that SIGTERM stopped.
+    """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if arguments and arguments[0] in NEEDS_TRAIN:
@@ -56,8 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run: Callable[[argparse.Namespace], int] = args.run
         return run(args)
     except KdnaZooError as error:
-        print(f"kdna-zoo: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
+        if error.exit_code:
+            print(f"kdna-zoo: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def make_parser() -> argparse.ArgumentParser:

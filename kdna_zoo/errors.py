@@ -5,11 +5,19 @@ from collections.abc import Iterable
 
 
 class KdnaZooError(Exception):
-    """Base of the errors that this package raises on purpose."""
+    """Base of the errors that this package raises on purpose.
+
+    Attributes:
+        exit_code: What the command line ends with.
+    """
+
+    exit_code = 1
 
 
 class UserError(KdnaZooError, ValueError):
     """Something given by the user cannot be used: the message says what, and what to do instead."""
+
+    exit_code = 2
 
 
 class MissingExtraError(UserError):
@@ -33,3 +41,16 @@ def did_you_mean(given: str, names: Iterable[str], otherwise: str) -> str:
     """
     near = difflib.get_close_matches(given, list(names), n=3, cutoff=0.5)
     return f"did you mean {', '.join(near)}?" if near else otherwise
+
+
+class StoppedError(RunError):
+    """A run was told to stop by a signal, and has saved its state.
+
+    Args:
+        message: Where the state is and how to go on.
+        exit_code: 128 and the signal's number, as a shell has it.
+    """
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

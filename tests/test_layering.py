@@ -11,8 +11,8 @@ ALLOWED = {  # what the files of each folder may import from the others
     "sharing": {"layers", "errors"},
     "models": {"layers", "sharing", "errors"},
     "data": {"errors"},
-    "training": {"data", "errors", "checkpoints", "paths", "version"},
-    "release": {"models", "sharing", "errors", "checkpoints", "version"},
+    "training": {"data", "errors", "checkpoints", "paths", "version", "atomic"},
+    "release": {"models", "sharing", "errors", "checkpoints", "version", "atomic"},
     "analysis": {"models", "sharing", "layers", "data", "errors"},
 }
 CORE = {"layers", "sharing", "models"}  # what `import kdna_zoo` pulls in

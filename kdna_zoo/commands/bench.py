@@ -12,12 +12,12 @@ import torch
 
 from kdna_zoo.analysis.comparison import Comparison, Result, compare
 from kdna_zoo.analysis.contenders import DTYPES, FORMS, OWN, Contender, Mode, Setting
+from kdna_zoo.atomic import replaced_file
 from kdna_zoo.commands._loaders import bench_loaders, report_loaders
 from kdna_zoo.commands._networks import check_name
 from kdna_zoo.commands._options import check_place, positive
 from kdna_zoo.commands._output import print_table
 from kdna_zoo.errors import UserError, did_you_mean
-from kdna_zoo.release.atomic import replaced_file
 
 COLUMNS = (
     "network",

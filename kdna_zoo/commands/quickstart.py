@@ -77,10 +77,9 @@ def _announce(arguments: tuple[str, ...]) -> None:
 
 
 def _draw(folder: Path, predictions: Path, data: Any) -> tuple[Path, Path]:
-    from kdna_zoo.analysis.plots import draw_learning_curve, draw_predictions
+    from kdna_zoo.training.plots import draw_predictions
 
     curve, sheet = folder / "learning_curve.png", folder / "predictions.png"
-    draw_learning_curve(folder / "metrics.csv", curve)
     draw_predictions(predictions, data.test_image, sheet)
     return curve, sheet
 

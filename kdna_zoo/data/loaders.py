@@ -1,36 +1,105 @@
-"""The DataLoader over a split's images."""
+"""The DataLoaders over a split's images, for training and for evaluation."""
 
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch.utils.data import DataLoader
 
-from kdna_zoo.data.rows import Example
+from kdna_zoo.data.order import Draws, EvaluationShare, TrainingOrder, even_batch_size
+from kdna_zoo.data.position import Position, processes
+from kdna_zoo.data.rows import Example, ImageRows
+from kdna_zoo.data.stream import ImageStream
+from kdna_zoo.data.stream_loader import StreamLoader
+
+
+def make_training_loader(
+    rows: ImageRows, batch_size: int, seed: int, start: Position, trainer: Any, **options: Any
+) -> DataLoader[Example]:
+    """Batch shuffled rows; an incomplete last batch is dropped, unless it is the only one.
+
+    Args:
+        rows: What to load.
+        batch_size: Images in a batch.
+        seed: What the order and the augmentation follow from.
+        start: Where to begin.
+        trainer: Knows the processes; None: there is one.
+        **options: As for `make_loader`.
+    """
+    if getattr(trainer, "overfit_batches", 0):
+        return make_loader(rows, batch_size, **options)  # the same few, in order
+    draws = (start.epoch, start.batches * batch_size)
+    order = TrainingOrder(len(rows), seed, *processes(trainer), draws)
+    whole = len(order) >= batch_size
+    return make_loader(Draws(rows), batch_size, sampler=order, drop_last=whole, **options)
+
+
+def make_stream_loader(
+    stream: ImageStream, batch_size: int, images: int, start: Position, trainer: Any, **options: Any
+) -> StreamLoader:
+    """Batch a stream for training, and say what it takes to begin in the middle of an epoch.
+
+    Args:
+        stream: What to load.
+        batch_size: Images in a batch.
+        images: Images in an epoch of this process.
+        start: Where to begin.
+        trainer: Knows the epoch; None: it is that of the start.
+        **options: As for `make_loader`.
+    """
+    if start.batches:
+        rank_zero_info(
+            f"reading the stream of epoch {start.epoch} again up to batch {start.batches}, where "
+            "the run stood; what is left is augmented with new random numbers"
+        )
+    return StreamLoader(
+        stream, batch_size, images, lambda: start.reached(trainer).epoch, start, **options
+    )
+
+
+def make_evaluation_loader(
+    images: ImageRows | ImageStream, batch_size: int, rank: int, ranks: int, **options: Any
+) -> DataLoader[Example]:
+    """Batch a process's share of the images, in order.
+
+    Args:
+        images: What to load; a stream takes its share itself.
+        batch_size: Images in a batch.
+        rank: This process.
+        ranks: How many processes there are.
+        **options: As for `make_loader`.
+    """
+    if isinstance(images, ImageStream):
+        return make_loader(images, batch_size, **options)
+    share = EvaluationShare(len(images), rank, ranks)
+    return make_loader(images, even_batch_size(len(images), ranks, batch_size), share, **options)
 
 
 def make_loader(
-    images: Dataset[Example],
+    images: Any,
     batch_size: int,
-    num_workers: int,
-    pin_memory: bool,
-    shuffle: bool = False,
+    sampler: Any = None,
+    num_workers: int = 0,
+    pin_memory: bool = False,
     drop_last: bool = False,
 ) -> DataLoader[Example]:
     """Batch images.
 
     Args:
-        images: Rows or a stream.
+        images: Rows, draws of rows, or a stream.
         batch_size: Images in a batch.
+        sampler: Gives the keys of the rows; None: all in order.
         num_workers: Processes that load; 0: this process.
         pin_memory: Whether to load into page-locked memory.
-        shuffle: Whether to load in random order.
         drop_last: Whether to drop an incomplete last batch.
     """
-    workers: dict[str, Any] = {"num_workers": num_workers, "persistent_workers": num_workers > 0}
     return DataLoader(
         images,
         batch_size=batch_size,
-        shuffle=shuffle,
+        sampler=sampler,
         drop_last=drop_last,
         pin_memory=pin_memory,
-        **workers,
+        num_workers=num_workers,
+        persistent_workers=num_workers > 0,
+        generator=torch.Generator(),  # to begin an epoch, it would draw from the global one
     )

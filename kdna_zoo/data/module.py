@@ -10,21 +10,19 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from kdna_zoo.data import loaders
 from kdna_zoo.data.checks import check_classes, check_options
 from kdna_zoo.data.description import describe_data
 from kdna_zoo.data.labelled import LabelledImages
-from kdna_zoo.data.loaders import make_loader
 from kdna_zoo.data.loading import open_source
 from kdna_zoo.data.making import ImageMaker
+from kdna_zoo.data.position import Course, processes
 from kdna_zoo.data.rows import Example, ImageRows
 from kdna_zoo.data.source import Source
 from kdna_zoo.data.splits import Splits
 from kdna_zoo.data.stream import ImageStream, StreamOptions
 from kdna_zoo.data.stream_loader import StreamLoader
-from kdna_zoo.data.transforms import (
-    CONFIG_KEYS,
-    resolve_config,
-)
+from kdna_zoo.data.transforms import CONFIG_KEYS, resolve_config
 from kdna_zoo.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -55,10 +53,8 @@ class ImageData(pl.LightningDataModule):
         num_classes: Number of classes; None: as many as the data set has.
         batch_size: Images in a training batch, on each device.
         eval_batch_size: Images in any other batch, on each device; None: as for training.
-        num_workers: Processes that load, on each device; 0: the training process itself. 0 by
-            default, so that a seed gives the same run on every machine (the augmentation depends
-            on the number of workers) and small images cost no start of a process. Set it to the
-            number of cores for large images.
+        num_workers: Processes that load, on each device; 0: the training process itself, so that
+            small images cost no start of a process. Set it to the number of cores for large ones.
         pin_memory: Whether to load into page-locked memory; None: where there is CUDA.
         input_size: Channels (3, or 1 for grey), height and width of the network's input.
         mean: Mean of each channel, of values in [0, 1].
@@ -129,6 +125,7 @@ class ImageData(pl.LightningDataModule):
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_workers = num_workers
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
+        self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": self.pin_memory}
         values = (input_size, mean, std, interpolation, crop_pct, crop_mode)
         self._given_config = dict(zip(CONFIG_KEYS, values, strict=True))
         self.augment = augment
@@ -138,7 +135,7 @@ class ImageData(pl.LightningDataModule):
         self.bad_image_limit = bad_image_limit
         self.streaming = streaming
         self.stream = stream or StreamOptions()
-        self._validates = True
+        self._validates, self._course = True, Course()
         self._images: dict[str, ImageRows | ImageStream] = {}
 
     @cached_property
@@ -212,6 +209,7 @@ class ImageData(pl.LightningDataModule):
         fit = ["train", "val"] if self._validates else ["train"]
         for role in roles.get(stage or "fit", fit):
             _ = self._images_of(role)
+        self._course.settle(self.trainer)
 
     def teardown(self, stage: str | None = None) -> None:
         """Report the images that were skipped."""
@@ -220,32 +218,33 @@ class ImageData(pl.LightningDataModule):
             log.warning("Skipped %d unreadable images of split %r (%s)", count, split, role)
 
     def train_dataloader(self) -> DataLoader[Example] | StreamLoader:
-        """Shuffled batches; an incomplete last one is dropped, unless it is the only one."""
-        if self.streaming:
-            stream = self._images_of("train")
-            assert isinstance(stream, ImageStream)
-            return StreamLoader(
-                stream,
-                self.batch_size,
-                self._images_per_rank,
-                epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
-                num_workers=self.num_workers,
-                pin_memory=self.pin_memory,
-            )
-        whole = self._images_per_rank >= self.batch_size
-        return self._loader("train", self.batch_size, shuffle=True, drop_last=whole)
+        """Shuffled batches, from where an interrupted run stood; no incomplete one at the end."""
+        images, size, trainer = self._images_of("train"), self.batch_size, self.trainer
+        start, seed = self._course.start(trainer, self._made_of()), self._course.seed
+        if isinstance(images, ImageRows):
+            return loaders.make_training_loader(images, size, seed, start, trainer, **self._options)
+        count = self._images_per_rank
+        return loaders.make_stream_loader(images, size, count, start, trainer, **self._options)
 
     def val_dataloader(self) -> DataLoader[Example]:
         """Batches of the validation split, in order."""
-        return self._loader("val", self.eval_batch_size)
+        return self._loader("val")
 
     def test_dataloader(self) -> DataLoader[Example]:
         """Batches of the test split, in order."""
-        return self._loader("test", self.eval_batch_size)
+        return self._loader("test")
 
     def predict_dataloader(self) -> DataLoader[Example]:
         """Batches of the test split, in order, with row numbers."""
-        return self._loader("predict", self.eval_batch_size)
+        return self._loader("predict")
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep where the run stands in its data."""
+        return self._course.state(self.trainer, self.train_batches, self._made_of())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._course.load(state_dict)
 
     def test_image(self, row: int) -> Image.Image:
         """Return an image of the test split as it is, before any transform."""
@@ -270,7 +269,7 @@ class ImageData(pl.LightningDataModule):
                 f"No file says how many images split {self.train_split!r} of {self.source.title} "
                 "has, and the schedule needs it: give stream.images_per_epoch."
             )
-        return math.ceil(images / (self.trainer.world_size if self.trainer else 1))
+        return math.ceil(images / processes(self.trainer)[1])
 
     def _count(self, role: str) -> int | None:
         images = self._images_of(role)
@@ -278,7 +277,6 @@ class ImageData(pl.LightningDataModule):
 
     def _images_of(self, role: str) -> ImageRows | ImageStream:
         if role not in self._images:
-            share = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
             maker = ImageMaker(
                 self.images,
                 self.splits,
@@ -287,11 +285,16 @@ class ImageData(pl.LightningDataModule):
                 skip_bad=self.on_bad_image == "skip",
                 bad_limit=self.bad_image_limit,
                 stream=self.stream if self.streaming else None,
-                share=share,
+                share=processes(self.trainer),
             )
             self._images[role] = maker.make(role)
         return self._images[role]
 
-    def _loader(self, role: str, batch_size: int, **options: bool) -> DataLoader[Example]:
-        images = self._images_of(role)
-        return make_loader(images, batch_size, self.num_workers, self.pin_memory, **options)
+    def _loader(self, role: str) -> DataLoader[Example]:
+        images, share = self._images_of(role), processes(self.trainer)
+        return loaders.make_evaluation_loader(images, self.eval_batch_size, *share, **self._options)
+
+    def _made_of(self) -> dict[str, int | None]:
+        """What the batches of an epoch depend on, beside the seed."""
+        made_of = {"images": self._count("train"), "batch_size": self.batch_size}
+        return {**made_of, "devices": processes(self.trainer)[1]}

@@ -1,6 +1,6 @@
 """The images and labels of one split as a PyTorch data set; decodes where the worker runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import datasets
@@ -67,8 +67,15 @@ class ImageRows(Dataset[Example]):
 
     def __getitems__(self, rows: Sequence[int]) -> list[Example]:
         """Read a batch at once; the DataLoader calls this."""
+        return self.readable(rows, self.examples(rows))
+
+    def examples(self, rows: Sequence[int]) -> Iterator[Example | None]:
+        """Read a batch at once, and decode and transform each image when it is asked for."""
         encoded = self.encoded[list(rows)].column(0).to_pylist()
-        examples = [self._example(row, image) for row, image in zip(rows, encoded, strict=True)]
+        return (self._example(row, image) for row, image in zip(rows, encoded, strict=True))
+
+    def readable(self, rows: Sequence[int], examples: Iterable[Example | None]) -> list[Example]:
+        """Leave out the images that were skipped; at least one is left."""
         readable = [example for example in examples if example is not None]
         if not readable:
             raise UnreadableImageError(

@@ -17,8 +17,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from kdna_zoo.atomic import replaced_folder
 from kdna_zoo.errors import UserError
-from kdna_zoo.release.atomic import replaced_folder
 from kdna_zoo.release.card import release_tag, render_card
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.export import export_timm

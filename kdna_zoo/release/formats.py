@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import RunError, UserError
-from kdna_zoo.release.atomic import replaced_file
 
 OLDEST_OPSET = 18  # the first with all operators as torch's exporter writes them
 DEFAULT_OPSET = 20  # what torch itself writes if not asked

@@ -56,6 +56,7 @@ class RunRecord:
 
     `command` and the `recipe` (the resolved configuration as YAML text) are there if the run came
     from the command line. `batch_size` is that of one device and one of `accumulate` steps.
+    `images_per_second` are those trained on, over all the seconds, validation included.
     """
 
     command: str | None
@@ -72,6 +73,7 @@ class RunRecord:
     versions: dict[str, str]
     started: str
     seconds: float
+    images_per_second: float | None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,18 @@
 """Callbacks that recipes use beside Lightning's own."""
 
 import csv
+import heapq
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import BasePredictionWriter, ThroughputMonitor
+
+from kdna_zoo.atomic import replaced_file
+
+COLUMNS = ("index", "label", "predicted", "probability")
 
 
 class ImagesPerSecond(ThroughputMonitor):
@@ -27,10 +33,11 @@ def count_images(batch: Sequence[Any]) -> int:
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write ``predictions.csv``: one row for each image, as the batches come.
+    """Write ``predictions.csv``: one row for each image, in the order of the split.
 
     The columns are the image's index in its split, its label (empty where there is none), the
-    predicted class and that class's probability.
+    predicted class and that class's probability. Each process writes its rows as they come, into a
+    file of its own in the same folder; the first puts them together at the end.
 
     Args:
         path: The file to write; ``predictions.csv`` in ``trainer.default_root_dir`` by default.
@@ -44,7 +51,27 @@ class PredictionWriter(BasePredictionWriter):
         """Begin a new file."""
         self._file = Path(self.path or Path(trainer.default_root_dir) / "predictions.csv")
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        self._append([("index", "label", "predicted", "probability")], mode="w")
+        self._parts = [
+            self._file.with_name(f".{self._file.name}.{rank}") for rank in range(trainer.world_size)
+        ]
+        self._part = self._parts[trainer.global_rank]
+        self._part.write_text("")
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the rows of all processes into one file, in order."""
+        trainer.strategy.barrier("predictions")
+        if not trainer.is_global_zero:
+            return
+        with ExitStack() as stack, replaced_file(self._file) as fresh:
+            parts = [
+                stack.enter_context(part.open(newline="", encoding="utf-8")) for part in self._parts
+            ]
+            rows = heapq.merge(*map(csv.reader, parts), key=lambda row: int(row[0]))
+            with fresh.open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([COLUMNS])
+                csv.writer(file).writerows(rows)
+        for part in self._parts:
+            part.unlink()
 
     def write_on_batch_end(
         self,
@@ -70,8 +97,8 @@ class PredictionWriter(BasePredictionWriter):
             )
         )
 
-    def _append(self, rows: Any, mode: str = "a") -> None:
-        with self._file.open(mode, newline="", encoding="utf-8") as file:
+    def _append(self, rows: Any) -> None:
+        with self._part.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
 
 

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from kdna_zoo.errors import RunError
+from kdna_zoo.training.checkpointing import check_finite
 from kdna_zoo.training.checks import check_checkpoint, check_head, warn_of_random_weights
 from kdna_zoo.training.distillation import DistillationConfig
 from kdna_zoo.training.loss import LossConfig
 from kdna_zoo.training.metrics import make_metrics, update_metrics
 from kdna_zoo.training.mixing import MixConfig
 from kdna_zoo.training.network import compile_network, create_network
+from kdna_zoo.training.nonfinite import HOW_TO_GO_ON
 from kdna_zoo.training.objective import Objective
 from kdna_zoo.training.optim import (
     OptimizerConfig,
@@ -25,13 +27,9 @@ from kdna_zoo.training.optim import (
     build_optimizer,
     build_schedule,
 )
-from kdna_zoo.training.record import make_record
+from kdna_zoo.training.record import make_record, time_spent
 from kdna_zoo.training.updates import count_updates
 
-HOW_TO_GO_ON = (
-    "the checkpoints of earlier epochs are as they were. A lower --model.optimizer.lr or a longer "
-    "--model.schedule.warmup_epochs often helps"
-)
 DEFAULT_OPTIMIZER = OptimizerConfig()
 DEFAULT_SCHEDULE = ScheduleConfig()
 DEFAULT_LOSS = LossConfig()
@@ -104,8 +102,9 @@ class ImageClassifier(pl.LightningModule):
         self.test_metrics = make_metrics(num_classes).clone(prefix="test/")
         self.run_info: dict[str, Any] = {}  # what the command line adds to the run's record
         self.measured: tuple[int, dict[str, float]] | None = None  # at which step, and what
-        self.started = time.time()
-        self.updates_per_epoch = 0
+        self.started = self.resumed = time.time()
+        self.seconds_before = 0.0  # what a resumed run took until its checkpoint
+        self.updates_per_epoch = self.planned_updates = 0
 
     def setup(self, stage: str) -> None:
         """Check that what is evaluated without training are real weights on their own classes."""
@@ -124,18 +123,11 @@ class ImageClassifier(pl.LightningModule):
         return self.model(images)  # type: ignore[no-any-return]
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the loss of a batch, or stop the run if it is not finite."""
+        """Return the loss of a batch."""
         images, targets = self.objective.mix(*batch)
         loss = self.objective(self(images), targets, images)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise RunError(
-                f"the loss became {value} at step {self.global_step} (epoch {self.current_epoch}, "
-                f"batch {batch_idx}); {HOW_TO_GO_ON}"
-            )
-        self.log(
-            "train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(images)
-        )
+        shown = {"on_step": True, "on_epoch": True, "prog_bar": True, "sync_dist": True}
+        self.log("train/loss", loss, batch_size=len(images), **shown)  # type: ignore[arg-type]
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -160,10 +152,11 @@ class ImageClassifier(pl.LightningModule):
             self.log(name, metric, on_step=False, on_epoch=True, prog_bar=shown)
 
     def on_fit_start(self) -> None:
-        """Load the teacher, if there is one, and start the clock."""
+        """Load the teacher, if there is one, and start the clock, or let it go on."""
         data = getattr(self.trainer, "datamodule", None)
         self.objective.load_teacher(data, self.num_classes, self.device)
-        self.started = time.time()
+        self.resumed = time.time()
+        self.started = self.started if self.seconds_before else self.resumed
 
     def on_validation_epoch_end(self) -> None:
         """Keep the measurement for the checkpoint of this very step, or stop if it is not finite.
@@ -182,8 +175,9 @@ class ImageClassifier(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return timm's optimizer, with its schedule stepped after every update."""
         optimizer = build_optimizer(self.model, self.optimizer_config)
-        updates, self.updates_per_epoch = count_updates(self.trainer)
-        scheduler = build_schedule(optimizer, self.schedule_config, updates, self.updates_per_epoch)
+        self.planned_updates, self.updates_per_epoch = count_updates(self.trainer)
+        counts = self.planned_updates, self.updates_per_epoch
+        scheduler = build_schedule(optimizer, self.schedule_config, *counts)
         self._chosen_groups = [
             {key: value for key, value in group.items() if key != "params"}
             for group in optimizer.param_groups
@@ -210,11 +204,14 @@ class ImageClassifier(pl.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the run's record into the checkpoint, as plain JSON types."""
+        """Put the run's record into the checkpoint, as plain JSON types, if it is a good one."""
+        check_finite(checkpoint, self.trainer)
         checkpoint["kdna_zoo"] = make_record(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of another network before any weight is touched."""
         check_checkpoint(checkpoint, self, self.arch)
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            self.started, self.seconds_before = time_spent(checkpoint)
         # A schedule is a function of the step: nothing of it is restored over this run's options.
         checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", ())]

@@ -14,27 +14,44 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 
 from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
-from kdna_zoo.errors import UserError, did_you_mean
+from kdna_zoo.errors import KdnaZooError, RunError, UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training.averaging import WeightAverage
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
+from kdna_zoo.training.checkpointing import LastCheckpoint, SafeCheckpointIO
 from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.head_first import HeadFirst
+from kdna_zoo.training.loggers import make_loggers
+from kdna_zoo.training.nonfinite import NonFinite
+from kdna_zoo.training.progress import RunProgress
+from kdna_zoo.training.random_states import RandomStates
 from kdna_zoo.training.rate_finder import RateFinder
 from kdna_zoo.training.record import describe_machine
+from kdna_zoo.training.resume import find_run
+from kdna_zoo.training.stopping import StopAfter
+from kdna_zoo.training.summary import RunSummary
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
+RESUME = (
+    "go on with the newest run in trainer.default_root_dir from its newest whole checkpoint, in "
+    "its folder; from the start where there is none. (--ckpt_path FILE begins a new run from it.)"
+)
+SKIP = "leave out up to so many steps with a loss or gradient that is not finite, before stopping"
+KILLED_WORKER = r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)"
 NOISE = (  # warnings of Lightning that a user can do nothing about
     r".*LeafSpec.* is deprecated",  # in its own use of torch
     r".*callbacks used to create the checkpoint need to be provided",  # evaluation needs none
+    r".*your dataloader is not resumable",  # ours begins at the trainer's own position
+    r"Checkpoint directory .* exists and is not empty",  # a resumed run writes there
 )
 
 
@@ -44,7 +61,9 @@ class CLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add our callbacks under names of their own, so that a recipe's list keeps them."""
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(ModelCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        parser.add_argument("--resume", action="store_true", help=RESUME)
+        parser.add_argument("--skip_nonfinite", type=int, default=0, help=SKIP)
         parser.add_lightning_class_args(LearningRateMonitor, "learning_rate")
         parser.add_lightning_class_args(ImagesPerSecond, "throughput")
         parser.add_lightning_class_args(PredictionWriter, "predictions")
@@ -54,8 +73,10 @@ class CLI(LightningCLI):
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
     def _parse_ckpt_path(self) -> None:
-        """Check a checkpoint before anything is built; take no options from it."""
-        path = self.config[self.config.subcommand].get("ckpt_path")
+        """Find or check a checkpoint before anything is built; take no options from it."""
+        config = self.config[self.config.subcommand]
+        self.resumption = find_run(config) if self.config.subcommand == "fit" else None
+        path = config.get("ckpt_path")
         if path is not None and path not in CHECKPOINT_WORDS:
             open_checkpoint(Path(path))
 
@@ -64,6 +85,14 @@ class CLI(LightningCLI):
         if self.subcommand != "fit":
             self.save_config_callback = None
 
+    def before_fit(self) -> None:
+        """Hand over the checkpoint that was found; the saved configuration has what was asked."""
+        options = self.config_init["fit"]
+        if self.resumption is not None:
+            options["ckpt_path"] = str(self.resumption.checkpoint)
+        elif options["ckpt_path"] in CHECKPOINT_WORDS:
+            options["ckpt_path"] = None
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the loggers and callbacks that its sub-command has a use for."""
         config = {**self._get(self.config_init, "trainer"), **kwargs}
@@ -71,9 +100,11 @@ class CLI(LightningCLI):
         if fits:
             _check_that_it_validates(config)
         if config["logger"] is None:
-            config["logger"] = _loggers(config["default_root_dir"]) if fits else False
+            config["logger"] = self._make_loggers(config["default_root_dir"]) if fits else False
         if not fits:
             config["enable_checkpointing"] = False
+        else:
+            config["plugins"] = _with_safe_io(_listed(config["plugins"]))
         names = ["predictions"] if self.subcommand == "predict" else []
         if fits and config["enable_checkpointing"] is not False:
             names += ["checkpoint", "last_checkpoint"]
@@ -84,10 +115,22 @@ class CLI(LightningCLI):
             given = self.config[self.config.subcommand]
             names += [name for name, option in wanted.items() if given[name][option]]
         callbacks = [self._get(self.config_init, name) for name in names]
+        if fits:
+            skip = self._get(self.config_init, "skip_nonfinite")
+            callbacks += [RandomStates(), NonFinite(skip), RunSummary()]
+            if config["max_steps"] >= 0:
+                callbacks.append(StopAfter(config["max_steps"]))
+                config["max_steps"], config["max_epochs"] = -1, config["max_epochs"] or -1
+        if config["enable_progress_bar"] is not False and not _has_bar(config["callbacks"]):
+            callbacks.append(RunProgress())
         try:
             return self._instantiate_trainer(config, callbacks)
         except ValueError as error:
             raise UserError(f"the trainer cannot be made: {error}") from error
+
+    def _make_loggers(self, folder: str) -> list[Logger]:
+        found = self.resumption
+        return make_loggers(folder, found.version, found.step) if found else make_loggers(folder)
 
 
 def _check_that_it_validates(trainer: Mapping[str, Any]) -> None:
@@ -106,10 +149,17 @@ def _check_that_it_validates(trainer: Mapping[str, Any]) -> None:
         )
 
 
-def _loggers(folder: str) -> list[Logger]:
-    """CSV and TensorBoard in one ``version_N`` folder."""
-    csv = CSVLogger(folder, name="")
-    return [csv, TensorBoardLogger(folder, name="", version=csv.version)]
+def _has_bar(callbacks: Any) -> bool:
+    return any(isinstance(callback, ProgressBar) for callback in _listed(callbacks))
+
+
+def _with_safe_io(plugins: list[Any]) -> list[Any]:
+    given = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
+    return plugins if given else [*plugins, SafeCheckpointIO()]
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 class SaveRun(SaveConfigCallback):
@@ -128,10 +178,15 @@ class SaveRun(SaveConfigCallback):
         assert isinstance(pl_module, ImageClassifier)
         command = shlex.join(["kdna-zoo", *sys.argv[1:]])
         recipe = self.parser.dump(self.config, skip_none=False)
-        pl_module.run_info = {"command": command, "recipe": recipe}
+        pl_module.run_info = {"command": command, "recipe": recipe, "folder": self.folder.name}
         seed = self.config["seed_everything"]
-        record = {"command": command, "seed": seed, **describe_machine(trainer)}
-        (self.folder / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        part = {"command": command, "seed": seed, **describe_machine(trainer)}
+        record, file = part, self.folder / "run.json"
+        goes_on = any(getattr(logger, "first_step", None) is not None for logger in trainer.loggers)
+        if goes_on and file.exists():
+            record = json.loads(file.read_text())
+            record["resumed"] = [*record.get("resumed", []), part]
+        file.write_text(json.dumps(record, indent=2) + "\n")
 
 
 class Parser(LightningArgumentParser):
@@ -180,6 +235,13 @@ def run(arguments: Sequence[str]) -> CLI:
             )
     except MisconfigurationException as error:
         raise UserError(str(error)) from error
+    except RuntimeError as error:
+        if isinstance(error, KdnaZooError) or not re.search(KILLED_WORKER, str(error)):
+            raise
+        raise RunError(
+            f"a process that loads the data was killed ({str(error).strip()}), often because "
+            "memory ran out: lower --data.num_workers or --data.batch_size, and go on with --resume"
+        ) from error
     except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
         raise UserError(f"cannot write there: {error}") from error
     finally:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,8 @@ class Recorded(Protocol):
     measured: tuple[int, dict[str, float]] | None
     run_info: dict[str, Any]
     started: float
+    resumed: float
+    seconds_before: float
     updates_per_epoch: int
 
 
@@ -63,6 +66,8 @@ def _metrics(module: Recorded, data: dict[str, Any] | None) -> dict[str, Any] | 
 def _run(module: Recorded, batch_size: int | None) -> dict[str, Any]:
     trainer = module.trainer
     started = datetime.fromtimestamp(module.started, timezone.utc)
+    seconds = module.seconds_before + time.time() - module.resumed
+    images = trainer.global_step * trainer.accumulate_grad_batches * trainer.world_size
     return {
         "seed": _seed(),
         "epochs": round(trainer.global_step / max(module.updates_per_epoch, 1), 2),
@@ -72,10 +77,19 @@ def _run(module: Recorded, batch_size: int | None) -> dict[str, Any]:
         "precision": str(trainer.precision),
         "devices": trainer.world_size,
         "started": started.isoformat(timespec="seconds"),
-        "seconds": round(time.time() - module.started, 1),
+        "seconds": round(seconds, 1),
+        "images_per_second": round(images * batch_size / seconds, 1) if batch_size else None,
         **describe_machine(trainer),
         **module.run_info,
     }
+
+
+def time_spent(checkpoint: Mapping[str, Any]) -> tuple[float, float]:
+    """Return when a checkpoint's run was started, and the seconds it took until then."""
+    run = (checkpoint.get("kdna_zoo") or {}).get("run") or {}
+    if "seconds" not in run:
+        return time.time(), 0.0
+    return datetime.fromisoformat(run["started"]).timestamp(), float(run["seconds"])
 
 
 def describe_machine(trainer: pl.Trainer) -> dict[str, Any]:

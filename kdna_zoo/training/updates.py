@@ -9,6 +9,7 @@ import math
 import lightning.pytorch as pl
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.training.stopping import max_updates
 
 
 def count_updates(trainer: pl.Trainer) -> tuple[int, int]:
@@ -18,7 +19,7 @@ def count_updates(trainer: pl.Trainer) -> tuple[int, int]:
         UserError: If the run has no end.
     """
     per_epoch = _count_an_epochs(trainer)
-    limits = (trainer.max_epochs or -1) * per_epoch, trainer.max_steps
+    limits = (trainer.max_epochs or -1) * per_epoch, max_updates(trainer)
     updates = min((limit for limit in limits if limit > 0), default=0)
     if not updates:
         raise UserError("set trainer.max_epochs or trainer.max_steps: the schedule needs an end")

@@ -6,8 +6,7 @@ from kdna_zoo.analysis.benchmark import Times
 from kdna_zoo.analysis.comparison import Comparison, Result
 from kdna_zoo.analysis.contenders import Contender, Setting
 from kdna_zoo.analysis.throughput_plot import COLOURS, draw_throughput
-
-from .test_plots import pixels_of
+from tests.training.test_plots import pixels_of
 
 
 def comparison(points: dict[tuple[str, str], tuple[int, float]]) -> Comparison:

@@ -25,8 +25,8 @@ from typing import Any
 import timm
 import torch
 
+from kdna_zoo.atomic import replaced_folder
 from kdna_zoo.errors import UserError
-from kdna_zoo.release.atomic import replaced_folder
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
 from kdna_zoo.release.record import parse_record

@@ -60,6 +60,7 @@ def make_record(**changes: Any) -> dict[str, Any]:
             },
             "started": "2026-11-23T01:40:00+00:00",
             "seconds": 92.1,
+            "images_per_second": 326.6,
         },
         **changes,
     }

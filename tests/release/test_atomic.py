@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kdna_zoo.release.atomic import replaced_folder
+from kdna_zoo.atomic import replaced_folder
 
 from .support import contents
 

@@ -116,6 +116,7 @@ def test_training_and_data(trained: TrainedModel) -> None:
     rows = shown(card)
     assert ["Batch", "64 images x 1 device"] in rows
     assert ["Duration", "0:01:32 (h:mm:ss)"] in rows
+    assert ["Speed", "327 training images a second, validation included in the time"] in rows
     assert ["Git commit", "0123456789abcdef"] in rows
     assert ["Training", "6,000 images, split train"] in rows
     assert ["Licence of the data", "mit"] in rows

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdna_zoo.release.atomic import replaced_file
+from kdna_zoo.atomic import replaced_file
 
 
 def test_the_old_file_stands_until_the_new_one_is_whole(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from PIL import Image
 
 from kdna_zoo.training import command
 from tests.training.support import TINY, fit, top1
@@ -22,7 +23,20 @@ def test_a_run_leaves_its_record(folder: Path) -> None:
     assert run["versions"]["torch"] == torch.__version__
     assert set(run) >= {"hardware", "git_commit"}
     assert list(folder.glob("events.out.tfevents.*"))
-    assert sorted(p.name for p in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert not list(folder.rglob("hparams.yaml")), "config.yaml says it all"
+    saved = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    assert saved == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+
+
+def test_a_run_leaves_its_result(trained: command.CLI, folder: Path) -> None:
+    result = json.loads((folder / "result.json").read_text())
+    assert result["final"]["top1"] == pytest.approx(top1(trained))
+    assert result["final"]["images"] == 1000
+    assert result["final"]["step"] == result["steps"] == 24
+    assert result["best"]["top1"] >= result["final"]["top1"]
+    assert result["images_per_second"] > 0
+    assert result["checkpoints"] == ["best.ckpt", "last.ckpt", "previous.ckpt"]
+    assert Image.open(folder / "learning_curve.png").size == (1080, 432)
 
 
 def test_metrics_are_logged(folder: Path) -> None:

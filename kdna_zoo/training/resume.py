@@ -1,0 +1,94 @@
+"""Finding the checkpoint to go on from: the newest of the newest run that is whole."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from kdna_zoo.checkpoints import open_checkpoint
+from kdna_zoo.errors import UserError
+
+REQUEUED = "hpc_ckpt_*.ckpt"  # what Lightning leaves beside the run folders when SLURM requeues
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """What a run goes on from.
+
+    Attributes:
+        checkpoint: The file.
+        version: The number of its ``version_N`` folder; None where runs have no folder.
+        step: Optimizer steps that were made.
+    """
+
+    checkpoint: Path
+    version: int | None
+    step: int
+
+
+def find_run(config: Any) -> Resumption | None:
+    """Find what a ``fit`` command goes on from, if it asks for it or SLURM has requeued it.
+
+    Args:
+        config: The command's configuration.
+
+    Raises:
+        UserError: If the run's folder is not this package's to know.
+    """
+    words = config.ckpt_path in ("last", "hpc")
+    folder = Path(config.trainer.default_root_dir)
+    requeued = SLURMEnvironment.detect() and any(folder.glob(REQUEUED))
+    if not config.resume and not words and (config.ckpt_path is not None or not requeued):
+        return None
+    if config.resume and config.ckpt_path not in (None, "last", "hpc"):
+        raise UserError("give --resume or --ckpt_path, not both: --resume finds the checkpoint")
+    if config.trainer.logger:
+        raise UserError(
+            "--resume goes on in the folder of this package's own loggers, and trainer.logger "
+            "gives others; give --ckpt_path FILE"
+        )
+    return find_resumption(folder, config.last_checkpoint.dirpath)
+
+
+def find_resumption(folder: Path, checkpoints: str | None = None) -> Resumption | None:
+    """Find the newest whole checkpoint of the newest run in a folder, and say what is found.
+
+    Args:
+        folder: Where the run folders lie (``trainer.default_root_dir``).
+        checkpoints: The folder of the checkpoints, where it is not in the run's.
+
+    Returns:
+        None if there is none, so that the same command begins a run and goes on with it.
+    """
+    version = newest_version(folder)
+    run = folder if version is None else folder / f"version_{version}"
+    files = [*Path(checkpoints or run / "checkpoints").glob("*.ckpt"), *folder.glob(REQUEUED)]
+    for path in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
+        try:
+            checkpoint = open_checkpoint(path)
+        except UserError as error:
+            rank_zero_warn(f"{error} Looking for the checkpoint before it.")
+            continue
+        if path.match(REQUEUED) and _folder(checkpoint) not in (None, run.name):
+            continue
+        step = int(checkpoint["global_step"])
+        rank_zero_info(f"resuming from {path}, after step {step}")
+        return Resumption(path, version, step)
+    rank_zero_warn(f"nothing to resume in {run}: beginning from the start")
+    return None
+
+
+def newest_version(folder: Path) -> int | None:
+    """Return the highest N of the ``version_N`` folders in a folder."""
+    found = (re.fullmatch(r"version_(\d+)", path.name) for path in folder.glob("version_*"))
+    return max((int(match[1]) for match in found if match), default=None)
+
+
+def _folder(checkpoint: Mapping[str, Any]) -> str | None:
+    """Return the name of the run folder that a checkpoint belongs to, if it says so."""
+    name = checkpoint.get("kdna_zoo", {}).get("run", {}).get("folder")
+    return str(name) if name else None

@@ -1,0 +1,97 @@
+"""Two processes train, measure and predict what one does."""
+
+import csv
+import math
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from kdna_zoo.training import command
+from tests.training.support import TINY
+from tests.training.two_ranks import DDP, finish, start
+
+ODD = "test[:251]"  # images: two ranks cannot share them evenly
+FIT = (
+    "fit",
+    "--model.arch=test_kdna_convnext",  # without batch norm, which a CPU cannot synchronise
+    *TINY[2:],
+    "--data.input_size=[3,32,32]",
+    "--trainer.max_epochs=2",
+    "--trainer.log_every_n_steps=1",
+    "--data.train_split=train[:160]",
+    f"--data.val_split={ODD}",
+    "--data.eval_batch_size=25",
+    "--data.augment={auto_augment: rand-m9}",
+)
+
+
+def column(folder: Path, name: str) -> list[float]:
+    with (folder / "version_0" / "metrics.csv").open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+
+
+def test_two_ranks_train_measure_and_predict_as_one(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    command.run([*FIT, f"--trainer.default_root_dir={one}", "--data.batch_size=32"])
+    code, said = finish(
+        start(*FIT, *DDP, f"--trainer.default_root_dir={two}", "--data.batch_size=16")
+    )
+    assert code == 0, said
+    for name, count in (("train/loss_step", 10), ("train/loss_epoch", 2), ("val/loss", 2)):
+        assert len(column(one, name)) == count
+        assert column(two, name) == pytest.approx(column(one, name), abs=1e-4), name
+    assert column(two, "val/images") == [251, 251], "each image once, no padding"
+    assert column(two, "val/top1") == pytest.approx(column(one, "val/top1"), abs=1e-6)
+    checkpoint = two / "version_0" / "checkpoints" / "last.ckpt"
+    assert torch.load(checkpoint, weights_only=True)["kdna_zoo"]["run"]["devices"] == 2
+
+    predict = ("predict", *FIT[1:7], f"--data.test_split={ODD}", f"--ckpt_path={checkpoint}")
+    code, said = finish(start(*predict, *DDP, f"--predictions.path={two / 'p.csv'}"))
+    assert code == 0, said
+    with (two / "p.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["index"]) for row in rows] == list(range(251)), "each image once, in order"
+    right = sum(row["label"] == row["predicted"] for row in rows)
+    assert right / 251 == pytest.approx(column(two, "val/top1")[-1], abs=1e-6)
+    assert not list(two.glob(".p.csv*"))
+
+
+def test_a_killed_rank_ends_the_run(tmp_path: Path) -> None:
+    run = start(*FIT, *DDP, f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1000")
+    second = wait_for_training(run.pid, tmp_path)
+    os.kill(second, signal.SIGKILL)
+    killed = time.monotonic()
+    code, said = finish(run, 60)
+    assert code not in (0, None), said
+    assert time.monotonic() - killed < 60
+    whole = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert all(math.isfinite(float(t.sum())) for t in whole["state_dict"].values())
+
+
+def test_sigterm_stops_both_ranks(tmp_path: Path) -> None:
+    line = (*FIT, *DDP, f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1000")
+    run = start(*line)
+    wait_for_training(run.pid, tmp_path)
+    run.terminate()
+    code, said = finish(run, 60)
+    assert code == 143, said
+    assert "stopped by signal 15" in said
+    last = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
+    epochs = math.ceil((last["global_step"] + 1) / 2)  # two and a half batches of 64 to a rank
+    code, said = finish(start(*line, "--resume", f"--trainer.max_epochs={epochs}"))
+    assert code == 0, said
+    assert f"after step {last['global_step']}" in said
+
+
+def wait_for_training(pid: int, folder: Path) -> int:
+    """Wait for the first checkpoint; return the process of the second rank."""
+    for _ in range(600):
+        if (folder / "version_0" / "checkpoints" / "last.ckpt").exists():
+            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            return int(children[0])
+        time.sleep(0.1)
+    raise AssertionError("no checkpoint came in a minute")
