@@ -1,5 +1,6 @@
 """The DataLoaders over a split's images, for training and for evaluation."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,7 +36,13 @@ def make_training_loader(
 
 
 def make_stream_loader(
-    stream: ImageStream, batch_size: int, images: int, start: Position, trainer: Any, **options: Any
+    stream: ImageStream,
+    batch_size: int,
+    images: int,
+    seed: int,
+    start: Position,
+    trainer: Any,
+    **options: Any,
 ) -> StreamLoader:
     """Batch a stream for training, and say what it takes to begin in the middle of an epoch.
 
@@ -43,10 +50,13 @@ def make_stream_loader(
         stream: What to load.
         batch_size: Images in a batch.
         images: Images in an epoch of this process.
+        seed: What the order follows from.
         start: Where to begin.
         trainer: Knows the epoch; None: it is that of the start.
         **options: As for `make_loader`.
     """
+    if stream.shuffling is not None:
+        stream.shuffling = replace(stream.shuffling, seed=seed)
     if start.batches:
         rank_zero_info(
             f"reading the stream of epoch {start.epoch} again up to batch {start.batches}, where "

@@ -223,8 +223,8 @@ class ImageData(pl.LightningDataModule):
         start, seed = self._course.start(trainer, self._made_of()), self._course.seed
         if isinstance(images, ImageRows):
             return loaders.make_training_loader(images, size, seed, start, trainer, **self._options)
-        count = self._images_per_rank
-        return loaders.make_stream_loader(images, size, count, start, trainer, **self._options)
+        count, options = self._images_per_rank, self._options
+        return loaders.make_stream_loader(images, size, count, seed, start, trainer, **options)
 
     def val_dataloader(self) -> DataLoader[Example]:
         """Batches of the validation split, in order."""
