@@ -12,6 +12,7 @@ from kdna_zoo.data.position import Position, processes
 from kdna_zoo.data.rows import Example, ImageRows
 from kdna_zoo.data.stream import ImageStream
 from kdna_zoo.data.stream_loader import StreamLoader
+from kdna_zoo.data.workers import leave_signals_to_the_trainer
 
 
 def make_training_loader(
@@ -111,5 +112,6 @@ def make_loader(
         pin_memory=pin_memory,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
+        worker_init_fn=leave_signals_to_the_trainer,
         generator=torch.Generator(),  # to begin an epoch, it would draw from the global one
     )

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 
 from kdna_zoo.data.faults import StreamError
 from kdna_zoo.data.stream import ImageStream
+from kdna_zoo.data.workers import leave_signals_to_the_trainer
 
 Batch: TypeAlias = list[Tensor]
 
@@ -53,6 +54,7 @@ class StreamLoader:
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
+            worker_init_fn=leave_signals_to_the_trainer,
         )
 
     def __len__(self) -> int:

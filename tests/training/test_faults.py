@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +15,13 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
+from torch.optim import Optimizer
 
 from kdna_zoo.cli import main
 from kdna_zoo.errors import RunError
 from kdna_zoo.training import command
 from kdna_zoo.training.checkpointing import SafeCheckpointIO
-from tests.training.killed import STEPS_PER_EPOCH, arguments, run, signalled
+from tests.training.killed import STEPS_PER_EPOCH, SignalAt, arguments, run, signalled
 
 SHORT = ("--trainer.limit_train_batches=4", "--trainer.limit_val_batches=1")
 
@@ -200,6 +202,28 @@ def test_sigterm_saves_and_resumes(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert "kdna-zoo: stopped by signal 15 after step 3 (epoch 0)" in said
     assert step_of(checkpoints(tmp_path) / "last.ckpt") == 3
     assert run(arguments(tmp_path, "--resume")) == 0
+
+
+class TerminateAll(SignalAt):
+    """Send a signal to the workers too, as a cluster does to each process of a job."""
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        if trainer.global_step == self.step:
+            loader: Any = trainer.train_dataloader
+            for worker in loader._iterator._workers:
+                os.kill(worker.pid, self.number)
+            time.sleep(0.5)  # long enough for one to die
+        super().on_before_optimizer_step(trainer, pl_module, optimizer)
+
+
+def test_workers_leave_signals_to_the_trainer(tmp_path: Path) -> None:
+    term = f"--trainer.callbacks.number={int(signal.SIGTERM)}"
+    all_of_them = "--trainer.callbacks+=tests.training.test_faults.TerminateAll"
+    options = ("--data.num_workers=2", all_of_them, "--trainer.callbacks.step=2", term)
+    assert run(arguments(tmp_path, *options)) == 143
+    assert step_of(checkpoints(tmp_path) / "last.ckpt") == 3
 
 
 def test_slurm_requeues_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Options do what they say, alone and on resuming."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -124,20 +122,3 @@ def test_a_published_network_is_evaluated_on_its_own_classes(
 def test_random_weights_are_said_to_be_random() -> None:
     with pytest.warns(UserWarning, match="this network has random weights: give --ckpt_path"):
         command.run(["validate", *TINY, "--trainer.limit_val_batches=1"])
-
-
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    arguments = ["fit", *TINY, *SHORT, f"--trainer.default_root_dir={tmp_path}"]
-    ddp = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "kdna_zoo.cli", *arguments, *ddp],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    last = torch.load(tmp_path / "version_0" / "checkpoints" / "last.ckpt", weights_only=True)
-    assert last["kdna_zoo"]["run"]["devices"] == 2
-    assert last["global_step"] == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["version_0"]

@@ -48,6 +48,7 @@ def test_two_ranks_train_measure_and_predict_as_one(tmp_path: Path) -> None:
     assert column(two, "val/top1") == pytest.approx(column(one, "val/top1"), abs=1e-6)
     checkpoint = two / "version_0" / "checkpoints" / "last.ckpt"
     assert torch.load(checkpoint, weights_only=True)["kdna_zoo"]["run"]["devices"] == 2
+    assert [path.name for path in two.iterdir()] == ["version_0"]
 
     predict = ("predict", *FIT[1:7], f"--data.test_split={ODD}", f"--ckpt_path={checkpoint}")
     code, said = finish(start(*predict, *DDP, f"--predictions.path={two / 'p.csv'}"))
