@@ -42,6 +42,8 @@ def arguments(folder: Path, *more: str) -> list[str]:
         "--data.augment={auto_augment: rand-m9, re_prob: 0.5}",
         "--model.arch_args={drop_rate: 0.2, drop_path_rate: 0.2}",
         "--model.schedule.warmup_epochs=1",
+        "--model.mix.mixup_alpha=0.4",
+        "--ema.decay=0.8",
         *more,
     ]
 

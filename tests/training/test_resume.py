@@ -51,7 +51,8 @@ def assert_same(a: Any, b: Any, where: str = "") -> None:
 
 def assert_same_run(resumed: Path, whole: Path) -> None:
     a, b = last(resumed), last(whole)
-    for key in ("state_dict", "optimizer_states", "global_step", "epoch"):
+    exact = ("state_dict", "current_model_state", "averaging_state", "optimizer_states")
+    for key in (*exact, "global_step", "epoch"):
         assert_same(a[key], b[key], key)
     assert rows(resumed) == rows(whole)
     assert [path.name for path in resumed.iterdir()] == ["version_0"], "in its own folder"
