@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_two_ranks_train_measure_and_predict_as_one(tmp_path: Path) -> None:
 
 def test_a_killed_rank_ends_the_run(tmp_path: Path) -> None:
     run = start(*FIT, *DDP, f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1000")
-    second = wait_for_training(run.pid, tmp_path)
+    second = wait_for_training(run, tmp_path)
     os.kill(second, signal.SIGKILL)
     killed = time.monotonic()
     code, said = finish(run, 60)
@@ -76,7 +77,7 @@ def test_a_killed_rank_ends_the_run(tmp_path: Path) -> None:
 def test_sigterm_stops_both_ranks(tmp_path: Path) -> None:
     line = (*FIT, *DDP, f"--trainer.default_root_dir={tmp_path}", "--trainer.max_epochs=1000")
     run = start(*line)
-    wait_for_training(run.pid, tmp_path)
+    wait_for_training(run, tmp_path)
     run.terminate()
     code, said = finish(run, 60)
     assert code == 143, said
@@ -88,11 +89,14 @@ def test_sigterm_stops_both_ranks(tmp_path: Path) -> None:
     assert f"after step {last['global_step']}" in said
 
 
-def wait_for_training(pid: int, folder: Path) -> int:
+def wait_for_training(run: "subprocess.Popen[str]", folder: Path) -> int:
     """Wait for the first checkpoint; return the process of the second rank."""
     for _ in range(600):
         if (folder / "version_0" / "checkpoints" / "last.ckpt").exists():
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
             return int(children[0])
+        if run.poll() is not None:
+            break
         time.sleep(0.1)
-    raise AssertionError("no checkpoint came in a minute")
+    run.kill()
+    raise AssertionError(f"no checkpoint came: {run.communicate()[0]}")
