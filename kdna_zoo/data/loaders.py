@@ -61,11 +61,14 @@ def make_stream_loader(
     if start.batches:
         rank_zero_info(
             f"reading the stream of epoch {start.epoch} again up to batch {start.batches}, where "
-            "the run stood; what is left is augmented with new random numbers"
+            "the run stood"
         )
-    return StreamLoader(
-        stream, batch_size, images, lambda: start.reached(trainer).epoch, start, **options
-    )
+
+    def epoch() -> int:
+        return start.reached(trainer).epoch
+
+    at = (start.epoch, start.batches)
+    return StreamLoader(stream, batch_size, images, epoch, start=at, **options)
 
 
 def make_evaluation_loader(

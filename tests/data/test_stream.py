@@ -12,7 +12,6 @@ import torch
 from datasets import Value
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.position import Position
 from kdna_zoo.data.stream import ImageStream, Share, StreamOptions
 from kdna_zoo.data.stream_loader import StreamLoader, full_batches
 from kdna_zoo.errors import RunError, UserError
@@ -109,17 +108,6 @@ def test_order_is_fixed_by_seed_and_differs_each_epoch(tmp_path: Path) -> None:
     assert order(1, 0) == first
     assert order(1, 1) != first
     assert order(2, 0) != first
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_an_interrupted_stream_loses_and_repeats_nothing(tmp_path: Path, workers: int) -> None:
-    path = write_shards(tmp_path, (6, 6, 6, 6))
-    whole = seen(loader_of(path, 24, Share(), workers, epoch=1))
-    loader = loader_of(path, 24, Share(), workers, epoch=1)
-    loader._start = Position(epoch=1, batches=2)
-    assert seen(loader) == whole[8:]
-    loader._epoch = lambda: 2
-    assert len(seen(loader)) == 24, "the next epoch is whole"
 
 
 def test_workers_that_stay_see_the_next_epoch(tmp_path: Path) -> None:
