@@ -21,8 +21,8 @@ from tests.models.two_processes import BATCH, Way, run, train, trainable
 def test_two_processes_train_as_one(name: str, way: Way, tmp_path: Path) -> None:
     found_gradients, found_parameters = run(name, way, tmp_path)
     expected_gradients, expected_parameters = train(trainable(name), BATCH)
-    assert_all_close(found_gradients, expected_gradients)
-    assert_all_close(found_parameters, expected_parameters)
+    assert_all_close(found_gradients, expected_gradients, tolerance=1e-5)
+    assert_all_close(found_parameters, expected_parameters, tolerance=1e-5)
 
 
 def test_a_child_cannot_be_sharded_apart_from_its_parent(tmp_path: Path) -> None:
