@@ -23,6 +23,7 @@ TRAINING = {
     "predict": "write a network's predictions to a file",
 }
 COMMANDS = (quickstart, models, info, bench, recipes, export, publish)
+COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh
 NEEDS_TRAIN = {*TRAINING, "publish", "quickstart"}
 TRAIN_PACKAGES = (
     "lightning", "jsonargparse", "datasets", "torchmetrics", "tensorboard", "rich", "matplotlib",
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if arguments and arguments[0] in NEEDS_TRAIN:
             require_extra(f"kdna-zoo {arguments[0]}", "train", TRAIN_PACKAGES)
-        if arguments and arguments[0] in TRAINING:
+        if arguments and (arguments[0] in TRAINING or arguments[0].startswith(COMPLETION)):
             from kdna_zoo.training import command
 
             command.run(arguments)

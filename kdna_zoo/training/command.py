@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+from jsonargparse import set_parsing_settings
 from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
@@ -213,6 +214,7 @@ def run(arguments: Sequence[str]) -> CLI:
 
     ``sys.argv`` is set for the time of the call: Lightning starts further processes from it.
     """
+    set_parsing_settings(add_print_completion_argument=True)
     before = sys.argv
     sys.argv = [before[0], *arguments]
     defaults = [str(recipes_folder() / "_base" / "default.yaml")]
