@@ -205,8 +205,9 @@ class Parser(LightningArgumentParser):
     def _all_actions(self) -> Iterator[Any]:
         for action in self._actions:
             yield action
-            for parser in (getattr(action, "choices", None) or {}).values():
-                yield from parser._actions
+            if isinstance(action.choices, dict):  # the sub-commands
+                for parser in action.choices.values():
+                    yield from parser._actions
 
 
 def run(arguments: Sequence[str]) -> CLI:
