@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader
 
+from kdna_zoo.data.aug_splits import Views, collate_views
 from kdna_zoo.data.order import Draws, EvaluationShare, TrainingOrder, even_batch_size
 from kdna_zoo.data.position import Position, processes
 from kdna_zoo.data.rows import Example, ImageRows
@@ -31,9 +32,11 @@ def make_training_loader(
     if getattr(trainer, "overfit_batches", 0):
         return make_loader(rows, batch_size, **options)  # the same few, in order
     draws = (start.epoch, start.batches * batch_size)
-    order = TrainingOrder(len(rows), seed, *processes(trainer), draws)
+    order = TrainingOrder(len(rows), seed, *processes(trainer), draws, rows.repeats)
     whole = len(order) >= batch_size
-    return make_loader(Draws(rows), batch_size, sampler=order, drop_last=whole, **options)
+    collate = collate_views if isinstance(rows.transform, Views) else None
+    options = {**options, "drop_last": whole, "collate": collate}
+    return make_loader(Draws(rows), batch_size, sampler=order, **options)
 
 
 def make_stream_loader(
@@ -96,6 +99,7 @@ def make_loader(
     num_workers: int = 0,
     pin_memory: bool = False,
     drop_last: bool = False,
+    collate: Any = None,
 ) -> DataLoader[Example]:
     """Batch images.
 
@@ -106,12 +110,14 @@ def make_loader(
         num_workers: Processes that load; 0: this process.
         pin_memory: Whether to load into page-locked memory.
         drop_last: Whether to drop an incomplete last batch.
+        collate: Makes a batch of examples; None: torch's own way.
     """
     return DataLoader(
         images,
         batch_size=batch_size,
         sampler=sampler,
         drop_last=drop_last,
+        collate_fn=collate,
         pin_memory=pin_memory,
         num_workers=num_workers,
         persistent_workers=num_workers > 0,

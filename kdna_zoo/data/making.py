@@ -10,7 +10,7 @@ from kdna_zoo.data.labelled import LabelledImages
 from kdna_zoo.data.rows import ImageRows
 from kdna_zoo.data.splits import Splits
 from kdna_zoo.data.stream import MAX_WORKERS, ImageStream, Share, Shuffling, StreamOptions
-from kdna_zoo.data.transforms import Transform, eval_transform, train_transform
+from kdna_zoo.data.transforms import DRAW_KEYS, Transform, drawn, eval_transform, train_transform
 from kdna_zoo.errors import UserError
 
 
@@ -52,6 +52,7 @@ class ImageMaker:
             skip_bad=self.skip_bad,
             bad_limit=self.bad_limit,
             fill_up=role == "train",
+            repeats=drawn(self.augment, "repeats"),
         )
 
     def _stream(self, role: str, options: StreamOptions) -> ImageStream:
@@ -59,6 +60,11 @@ class ImageMaker:
             raise UserError(
                 "predictions go by row, which a stream has none of: leave streaming out"
             )
+        for key in DRAW_KEYS:
+            if drawn(self.augment, key) > 1:
+                raise UserError(
+                    f"augment.{key} needs rows, which a stream has none of: leave it out"
+                )
         bad = BadImages(MAX_WORKERS, self.skip_bad, self.bad_limit)
         split = self.splits.of(role)
         stream = self.images.stream(split, self._transform(role), self._mode, bad)

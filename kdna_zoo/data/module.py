@@ -62,9 +62,9 @@ class ImageData(pl.LightningDataModule):
         interpolation: How images are resized, in training too unless `augment` says otherwise.
         crop_pct: Part of the resized image's side that the evaluation crop keeps.
         crop_mode: How the evaluation crop is taken.
-        augment: Keyword arguments of `timm.data.create_transform` for training, such as hflip,
-            scale, ratio, color_jitter, auto_augment, re_prob, train_crop_mode; timm's defaults
-            where not given.
+        augment: Arguments of `timm.data.create_transform` for training, such as scale, hflip,
+            auto_augment, re_prob; timm's defaults where not given. Also ``repeats`` of each drawn
+            image (repeated augmentation), and ``splits``: views of it, the first clean (AugMix).
         val_fraction: Part of each class of the training split to hold out and validate on, the
             same in every run; None: validate on `val_split`.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.

@@ -34,14 +34,23 @@ class TrainingOrder(DistributedSampler[Draw]):
         rank: This process.
         ranks: How many processes there are.
         start: The epoch to begin in, and how many of this rank's draws to leave out there.
+        repeats: How often an image is drawn in a row, augmented anew each time. An epoch has as
+            many draws all the same, of fewer images, as with timm's `RepeatAugSampler`.
     """
 
     def __init__(
-        self, rows: int, seed: int, rank: int = 0, ranks: int = 1, start: Draw = (0, 0)
+        self,
+        rows: int,
+        seed: int,
+        rank: int = 0,
+        ranks: int = 1,
+        start: Draw = (0, 0),
+        repeats: int = 1,
     ) -> None:
         super().__init__(range(rows), num_replicas=ranks, rank=rank, seed=seed)  # type: ignore[arg-type]
         self.rows = rows
         self.start = start
+        self.repeats = repeats
         self.set_epoch(start[0])
 
     def __iter__(self) -> Iterator[Draw]:
@@ -50,7 +59,7 @@ class TrainingOrder(DistributedSampler[Draw]):
         own = np.arange(self.rank, self.total_size, self.num_replicas) % self.rows
         if self.epoch == self.start[0]:
             own = own[self.start[1] :]
-        yield from zip(order[own].tolist(), seeds[own].tolist(), strict=True)
+        yield from zip(order[own // self.repeats].tolist(), seeds[own].tolist(), strict=True)
         self.set_epoch(self.epoch + 1)  # for who loops without a trainer, which says it itself
 
 

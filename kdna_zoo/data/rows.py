@@ -32,6 +32,7 @@ class ImageRows(Dataset[Example]):
         with_row: Whether an example ends with its row number.
         skip_bad: Whether to do without images that cannot be read, rather than end the run.
         bad_limit: How many of those to do without at most.
+        repeats: How often training draws a row in a row.
         fill_up: Whether the next image takes the place of one that is skipped, so that batches
             stay full; else it is left out, so that no image counts twice.
     """
@@ -48,6 +49,7 @@ class ImageRows(Dataset[Example]):
         skip_bad: bool = False,
         bad_limit: int = 100,
         fill_up: bool = False,
+        repeats: int = 1,
     ) -> None:
         encoded = rows.select_columns(column).cast_column(column, datasets.Image(decode=False))
         self.encoded = encoded.with_format("arrow")  # twice as fast as Python rows
@@ -58,6 +60,7 @@ class ImageRows(Dataset[Example]):
         self.with_row = with_row
         self.bad = BadImages(len(labels), skip_bad, bad_limit)
         self.fill_up = fill_up
+        self.repeats = repeats
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -8,6 +8,7 @@ from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
 
+from kdna_zoo.data.aug_splits import Views
 from kdna_zoo.errors import UserError
 
 CONFIG_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -28,6 +29,7 @@ AUGMENT_KEYS = (
     "re_mode",
     "re_count",
 )  # the keywords of create_transform that say how to augment; the others belong to the data config
+DRAW_KEYS = ("repeats", "splits")  # repeated augmentation, and views of each image in a batch
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -61,7 +63,8 @@ def resolve_config(given: Mapping[str, Any], pretrained_cfg: Mapping[str, Any]) 
 
 def eval_transform(config: Mapping[str, Any]) -> Transform:
     """Make the transform for validation, test and use, as the published config describes it."""
-    return _create(config, is_training=False)
+    transform: Transform = _create(config, is_training=False)
+    return transform
 
 
 def train_transform(config: Mapping[str, Any], augment: Mapping[str, Any] | None) -> Transform:
@@ -70,21 +73,36 @@ def train_transform(config: Mapping[str, Any], augment: Mapping[str, Any] | None
     Args:
         config: What `resolve_config` gives.
         augment: Keyword arguments of `timm.data.create_transform`, of `AUGMENT_KEYS`; timm's
-            defaults where not given.
+            defaults where not given; and of `DRAW_KEYS`.
     """
     augment = dict(augment or {})
-    unknown = sorted(set(augment) - set(AUGMENT_KEYS))
+    unknown = sorted(set(augment) - {*AUGMENT_KEYS, *DRAW_KEYS})
     if unknown:
         raise UserError(
             f"augment has the unknown key {', '.join(map(repr, unknown))}. Allowed: "
-            f"{', '.join(AUGMENT_KEYS)}."
+            f"{', '.join((*AUGMENT_KEYS, *DRAW_KEYS))}."
         )
-    return _create({**config, **augment}, is_training=True)
+    _ = drawn(augment, "repeats")
+    views = drawn(augment, "splits")
+    config = {**config, **{key: augment[key] for key in AUGMENT_KEYS if key in augment}}
+    if views > 1:
+        crop, change, finish = _create({**config, "separate": True}, is_training=True)
+        return Views(crop, change, finish, views)
+    transform: Transform = _create(config, is_training=True)
+    return transform
 
 
-def _create(arguments: Mapping[str, Any], is_training: bool) -> Transform:
+def drawn(augment: Mapping[str, Any] | None, key: str) -> int:
+    """Return how often an image is drawn in a row, or in how many views: one of `DRAW_KEYS`."""
+    number = (augment or {}).get(key, 1)
+    if not isinstance(number, int) or number < 1:
+        raise UserError(f"augment.{key} must be a whole number of 1 or more, got {number!r}")
+    return number
+
+
+def _create(arguments: Mapping[str, Any], is_training: bool) -> Any:
     try:
-        transform: Transform = create_transform(**arguments, is_training=is_training)
+        transform = create_transform(**arguments, is_training=is_training)
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"timm cannot make a transform of {dict(arguments)}: {type(error).__name__} {error}"
