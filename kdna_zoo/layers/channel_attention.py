@@ -19,6 +19,7 @@ from typing import Literal, get_args
 import torch
 import torch.fx
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdna_zoo.layers.folding import fold_batch_norm
 
@@ -93,7 +94,7 @@ class ChannelAttention(nn.Module):
         """Return a copy for inference with the batch norm folded into FC1."""
         fused = ChannelAttention.__new__(ChannelAttention)
         nn.Module.__init__(fused)
-        foldable = isinstance(self.norm, nn.BatchNorm2d)
+        foldable = isinstance(self.norm, _BatchNorm)  # SyncBatchNorm too
         fused.channel_dim = self.channel_dim
         fused.fc1 = fold_batch_norm(self.fc1, self.norm) if foldable else self.fc1
         fused.norm = nn.Identity() if foldable else self.norm

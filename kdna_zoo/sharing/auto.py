@@ -29,7 +29,7 @@ Layer = nn.Conv2d | nn.Linear
 
 def auto_plan(
     model: nn.Module,
-    stages: Sequence[str] | None = None,
+    stages: str | Sequence[str] | None = None,
     rule: Rule = "alternate",
     reduction: int = 4,
     wide_reduction: int = 24,
@@ -39,7 +39,7 @@ def auto_plan(
 
     Args:
         model: The network, such as one of ``timm.create_model``.
-        stages: Paths of the stages to share in; None: the last two in which layers can share.
+        stages: Path or paths of the stages to share in; None: the last two in which layers can share.
         rule: ``"alternate"`` or ``"last"``, see above.
         reduction: Bottleneck ratio r of the channel attention. The published 4 by default.
         wide_reduction: The same for layers with more inputs than outputs. The published 24.
@@ -67,7 +67,7 @@ def auto_plan(
         ]
         for stage, paths in by_stage.items()
     }
-    chosen = _choose(found, stages)
+    chosen = _choose(found, [stages] if isinstance(stages, str) else stages)
     shares = tuple(share for stage in chosen for share in found[stage])
     if not shares:
         raise PlanError(_why_nothing(by_stage, layers, chosen if stages else list(by_stage)))

@@ -88,8 +88,7 @@ def _absorb_filter_attention(child: Child[Any], norm: _BatchNorm) -> None:
     norm.weight = nn.Parameter(scale * (1 + child.modulation.filter_attn))
     norm.bias = nn.Parameter(shift)
     norm.running_mean.zero_()
-    norm.running_var.fill_(1)
-    norm.eps = 0.0
+    norm.running_var.fill_(1 - norm.eps)  # an eps of 0 would not train
     norm.affine = True
     child.modulation = cast("Any", nn.Identity())
 

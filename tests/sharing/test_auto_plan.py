@@ -96,8 +96,10 @@ def test_a_plan_with_layer_norms_leaves_out_what_is_too_narrow_for_one() -> None
 
 
 def test_chosen_stages_only() -> None:
-    plan = auto_plan(timm.create_model("seresnet18"), stages=["layer2"])
+    model = timm.create_model("seresnet18")
+    plan = auto_plan(model, stages=["layer2"])
     assert {share.child.split(".")[0] for share in plan} == {"layer2"}
+    assert auto_plan(model, stages="layer2") == plan
 
 
 def test_what_cannot_be_shared_is_said() -> None:

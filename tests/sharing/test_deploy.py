@@ -166,3 +166,18 @@ def test_unknown_form_and_untraceable_network() -> None:
 
     with pytest.raises(UserError, match="cannot fold the batch norms, because this network cannot"):
         kdna_zoo.fuse(Branches())
+
+
+def test_synchronised_norms_fold_too() -> None:
+    model, x = trained("test_kdna_mobilenetv2")
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(model))
+    fused = kdna_zoo.fuse(synchronised)
+    assert difference(fused, model, x) < 1e-5
+    assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in fused.modules())
+
+
+def test_a_form_for_size_can_train_on() -> None:
+    model, x = trained("test_kdna_mobilenetv2")
+    fused = kdna_zoo.fuse(model, keep="size").train()
+    fused(x).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in fused.parameters())
