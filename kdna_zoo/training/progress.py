@@ -11,6 +11,9 @@ from lightning.pytorch.callbacks import RichProgressBar
 class RunProgress(RichProgressBar):
     """Lightning's bar of an epoch, which also says images a second and what is left of the run."""
 
+    _began: float | None = None  # seconds on the clock at which the training began
+    _first_step = 0
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         super().on_train_start(trainer, pl_module)
@@ -23,7 +26,7 @@ class RunProgress(RichProgressBar):
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
         steps = trainer.global_step - self._first_step
-        if trainer.training and steps > 0:
+        if self._began is not None and steps > 0:
             per_step = (time.monotonic() - self._began) / steps
             shown.update(self._rates(trainer, per_step))
         return shown
