@@ -39,7 +39,8 @@ def auto_plan(
 
     Args:
         model: The network, such as one of ``timm.create_model``.
-        stages: Path or paths of the stages to share in; None: the last two in which layers can share.
+        stages: Paths of the stages to share in, or one path; None: the last two in which layers
+            can share.
         rule: ``"alternate"`` or ``"last"``, see above.
         reduction: Bottleneck ratio r of the channel attention. The published 4 by default.
         wide_reduction: The same for layers with more inputs than outputs. The published 24.

@@ -170,8 +170,8 @@ def test_unknown_form_and_untraceable_network() -> None:
 
 def test_synchronised_norms_fold_too() -> None:
     model, x = trained("test_kdna_mobilenetv2")
-    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(model))
-    fused = kdna_zoo.fuse(synchronised)
+    convert: Any = nn.SyncBatchNorm.convert_sync_batchnorm  # not annotated in torch
+    fused = kdna_zoo.fuse(convert(copy.deepcopy(model)))
     assert difference(fused, model, x) < 1e-5
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in fused.modules())
 
