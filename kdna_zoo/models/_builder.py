@@ -39,9 +39,7 @@ def build_kdna(
     """
 
     def build(attn_norm: NormName | None = None, **model_args: Any) -> nn.Module:
-        network = base(pretrained=False, **model_args)
-        network.base_arch = base.__name__  # type: ignore[assignment]  # timm's name of it
-        network.base_args = model_args  # type: ignore[assignment]  # and its arguments
+        network = make_base(base, model_args)
         plan = make_plan(network)
         return share_kernels(network, replace(plan, norm=attn_norm) if attn_norm else plan)
 
@@ -52,6 +50,14 @@ def build_kdna(
         feature_cfg=dict(feature_cfg or {}),  # timm fills it in
         **kwargs,
     )
+
+
+def make_base(base: Callable[..., nn.Module], model_args: dict[str, Any]) -> nn.Module:
+    """Build timm's network that another stands on, and note on it which that is."""
+    network = base(pretrained=False, **model_args)
+    network.base_arch = base.__name__  # type: ignore[assignment]  # timm's name of it
+    network.base_args = model_args  # type: ignore[assignment]  # and its arguments
+    return network
 
 
 def count_blocks(network: nn.Module, *stages: str) -> dict[str, int]:

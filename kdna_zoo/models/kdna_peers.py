@@ -1,0 +1,119 @@
+"""The other dynamic convolutions on timm's own networks, for comparison; see `kdna_zoo.peers`.
+
+Which layers are dynamic follows each method's publication, and the published parameter counts:
+
+* CondConv: the convolutions of the last three blocks (not shortcuts, not depthwise), the one after
+  them, and the classifier;
+* DY-Conv: every convolution but the first.
+
+None of them exports to ONNX or TensorRT with the batch size left open: each sample has a kernel of
+its own, the convolution folds the batch into its groups, and their number is a constant there. An
+export for one batch size works ("One batch size" below).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
+from timm.models.efficientnet import mobilenetv2_035, mobilenetv2_100
+from timm.models.resnet import BasicBlock, Bottleneck, resnet18
+from torch import nn
+
+from kdna_zoo.models._builder import default_cfg, make_base
+from kdna_zoo.peers import CondConv, DYConv, make_dynamic
+
+BLOCKS = (BasicBlock, Bottleneck, DepthwiseSeparableConv, InvertedResidual)
+
+_CONDCONV = {"paper_ids": "arXiv:1904.04971", "paper_name": "CondConv"}
+_DYCONV = {"paper_ids": "arXiv:1912.03458", "paper_name": "Dynamic Convolution"}
+_RESNET = {"first_conv": "conv1", "classifier": "fc"}
+_MOBILENETV2 = {"first_conv": "conv_stem", "classifier": "classifier"}
+_TINY = {"input_size": (3, 64, 64), "pool_size": (2, 2)}
+_TINY_RESNET = {"layers": (1, 1, 2, 2), "stem_width": 8, "channels": (8, 8, 16, 16)}
+
+default_cfgs = generate_default_cfgs(
+    {
+        "condconv_resnet18": default_cfg(**_RESNET, **_CONDCONV),
+        "condconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_CONDCONV),
+        "test_condconv_resnet": default_cfg(**_RESNET, **_CONDCONV, **_TINY),
+        "dyconv_resnet18": default_cfg(**_RESNET, **_DYCONV),
+        "dyconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_DYCONV),
+        "test_dyconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_DYCONV, **_TINY),
+    }
+)
+
+
+def _build(
+    variant: str,
+    base: Callable[..., nn.Module],
+    change: Callable[[nn.Module], nn.Module],
+    pretrained: bool,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build timm's ``base`` and let ``change`` make its layers dynamic."""
+
+    def build(**model_args: Any) -> nn.Module:
+        return change(make_base(base, model_args))
+
+    in_stages = default_cfgs[variant].default.first_conv == "conv_stem"
+    features = {"flatten_sequential": True} if in_stages else {}
+    return build_model_with_cfg(build, variant, pretrained, feature_cfg=features, **kwargs)
+
+
+def _condconv(network: nn.Module) -> nn.Module:
+    layers = dict(network.named_modules())
+    blocks = [path for path, module in layers.items() if type(module) in BLOCKS]
+    wanted = (*(f"{block}." for block in blocks[-3:]), "conv_head", "fc", "classifier")
+    chosen = [
+        path
+        for path, layer in layers.items()
+        if path.startswith(wanted) and ".downsample." not in path and _is_dense(layer)
+    ]
+    return make_dynamic(network, CondConv(), chosen)
+
+
+def _is_dense(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1)
+
+
+def _dyconv(network: nn.Module) -> nn.Module:
+    return make_dynamic(network, DYConv())
+
+
+@register_model
+def condconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """CondConv ResNet-18, 8 kernels: 81,356,384 parameters with 1,000 classes. One batch size."""
+    return _build("condconv_resnet18", resnet18, _condconv, pretrained, **kwargs)
+
+
+@register_model
+def condconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """CondConv MobileNetV2, 8 kernels: 22,898,216 parameters with 1,000 classes. One batch size."""
+    return _build("condconv_mobilenetv2", mobilenetv2_100, _condconv, pretrained, **kwargs)
+
+
+@register_model
+def test_condconv_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Tiny CondConv ResNet, for tests."""
+    args = {**_TINY_RESNET, **kwargs}
+    return _build("test_condconv_resnet", resnet18, _condconv, pretrained, **args)
+
+
+@register_model
+def dyconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """DY-Conv ResNet-18, 4 kernels: 45,475,008 parameters with 1,000 classes. One batch size."""
+    return _build("dyconv_resnet18", resnet18, _dyconv, pretrained, **kwargs)
+
+
+@register_model
+def dyconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """DY-Conv MobileNetV2, 4 kernels: 12,416,576 parameters with 1,000 classes. One batch size."""
+    return _build("dyconv_mobilenetv2", mobilenetv2_100, _dyconv, pretrained, **kwargs)
+
+
+@register_model
+def test_dyconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Tiny DY-Conv MobileNetV2, for tests."""
+    args = {"depth_multiplier": 0.6, **kwargs}
+    return _build("test_dyconv_mobilenetv2", mobilenetv2_035, _dyconv, pretrained, **args)
