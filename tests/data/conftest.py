@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.hub_double import HubDouble
+from tests.hub.double import HubDouble
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 from kdna_zoo.data import ImageData
 from kdna_zoo.errors import UserError
 from tests.data.conftest import set_offline, write_folder, write_parquet
-from tests.data.hub_double import HubDouble
+from tests.hub.double import HubDouble
 
 
 def test_image_folder_with_splits(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_hub_id_and_again_offline(
 ) -> None:
     write_parquet(tmp_path / "train.parquet", [0, 1, 1])
     (tmp_path / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n")
-    sha = hub.commit("someone/pets", tmp_path, "main")
+    sha = hub.commit("datasets/someone/pets", tmp_path, "main")
     described = ImageData("someone/pets").describe()
     assert described == {
         "name": "pets",
@@ -81,7 +81,7 @@ def test_revision_is_exact_also_offline(
     shas = {}
     for tag, labels in {"v1": [0, 1, 1], "v2": [0, 1, 1, 0]}.items():
         write_parquet(tmp_path / tag / "train.parquet", labels)
-        shas[tag] = hub.commit("someone/tagged", tmp_path / tag, tag, "main")
+        shas[tag] = hub.commit("datasets/someone/tagged", tmp_path / tag, tag, "main")
         ImageData("someone/tagged", revision=tag).prepare_data()
     set_offline(monkeypatch, True)
     described = ImageData("someone/tagged", revision="v1").describe()
@@ -114,7 +114,7 @@ def test_hub_has_no_such_data_set(hub: HubDouble, revision: str | None) -> None:
 
 def test_hub_has_no_such_revision(tmp_path: Path, hub: HubDouble) -> None:
     write_parquet(tmp_path / "train.parquet", [0, 1])
-    hub.commit("someone/pets", tmp_path, "main")
+    hub.commit("datasets/someone/pets", tmp_path, "main")
     with pytest.raises(UserError, match=r"someone/pets.*v9"):
         ImageData("someone/pets", revision="v9").prepare_data()
 
