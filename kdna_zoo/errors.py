@@ -24,6 +24,10 @@ class MissingExtraError(UserError):
     """A command needs an optional part of the package that is not installed."""
 
 
+class WeightsError(UserError):
+    """Published weights cannot be had or are not what they should be."""
+
+
 class RunError(KdnaZooError, RuntimeError):
     """A run could not go on: the message says where it stopped and what is left of it."""
 

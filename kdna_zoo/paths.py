@@ -13,3 +13,16 @@ def recipes_folder() -> Path:
         if (folder / "_base").is_dir():
             return folder
     raise UserError(f"the recipes are missing from this installation of kdna-zoo ({_PACKAGE})")
+
+
+def checkout() -> Path | None:
+    """Return the top of the checkout that this package runs from; None if it is installed."""
+    top = _PACKAGE.parent
+    return top if (top / "pyproject.toml").is_file() and (top / "hub").is_dir() else None
+
+
+def published_folder(name: str) -> Path | None:
+    """Return ``hub/<name>`` of the checkout if it holds weights."""
+    top = checkout()
+    folder = top / "hub" / name if top else None
+    return folder if folder and (folder / "model.safetensors").is_file() else None

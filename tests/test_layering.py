@@ -10,10 +10,11 @@ ALLOWED = {  # what the files of each folder may import from the others
     "layers": set(),
     "sharing": {"layers", "errors"},
     "peers": {"layers", "errors"},
-    "models": {"layers", "sharing", "peers", "errors"},
+    "models": {"layers", "sharing", "peers", "errors", "checkpoints", "paths"},
     "data": {"errors"},
     "training": {"data", "errors", "checkpoints", "paths", "version", "atomic"},
-    "release": {"models", "sharing", "errors", "checkpoints", "version", "atomic"},
+    "release": {"models", "sharing", "analysis", "errors", "checkpoints", "paths", "version"}
+    | {"atomic"},
     "analysis": {"models", "sharing", "layers", "data", "errors"},
 }
 CORE = {"layers", "sharing", "peers", "models"}  # what `import kdna_zoo` pulls in

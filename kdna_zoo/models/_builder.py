@@ -1,8 +1,9 @@
 """A KernelDNA network is one of timm's own networks with a sharing plan applied.
 
 `build_kdna` is what each registered name calls: it hands timm's builder a function that makes the
-base network by its public entry point and applies the plan. All else (weights, ``features_only``,
-``in_chans``, ``num_classes``, ``output_stride`` and so on) is timm's.
+base network by its public entry point and applies the plan. Weights are found and checked first
+(see _loading.py) and loaded by timm. All else (``features_only``, ``in_chans``, ``num_classes``,
+``output_stride`` and so on) is timm's.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,11 +11,46 @@ from dataclasses import replace
 from typing import Any
 
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from timm.models import build_model_with_cfg
+from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs
 from torch import nn
 
 from kdna_zoo.layers import NormName
+from kdna_zoo.models._loading import checked_source, choose, fit_check
+from kdna_zoo.models.weights import Weights, weights_of
 from kdna_zoo.sharing import SharingPlan, share_kernels
+
+_ARCHITECTURES: dict[str, PretrainedCfg] = {}  # each one's own configuration, without weights
+
+
+def make_default_cfgs(architectures: Mapping[str, Mapping[str, Any]]) -> Any:
+    """Make what timm looks for as `default_cfgs`, from architectures and the weights manifest.
+
+    Args:
+        architectures: Registered name -> the architecture's own configuration.
+    """
+    configs: dict[str, dict[str, Any] | PretrainedCfg] = {}
+    for arch, own in architectures.items():
+        _ARCHITECTURES[arch] = PretrainedCfg(**{**own, "architecture": arch})
+        tags = weights_of(arch).items()
+        if not any(weights.source(name) for name, weights in tags):
+            configs[arch] = dict(own)  # the default, as long as no tag has weights
+        for name, weights in tags:
+            configs[name] = {**own, **_config_of(name, weights, own)}
+    return generate_default_cfgs(configs)
+
+
+def _config_of(name: str, weights: Weights, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a tag's weights say in place of the architecture."""
+    config = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.data_config.items()}
+    same_size = config["input_size"] == own["input_size"]
+    return {
+        **config,
+        "pool_size": own["pool_size"] if same_size else None,
+        "num_classes": weights.num_classes,
+        "label_names": tuple(weights.label_names),
+        "license": weights.license,
+        **weights.source(name),
+    }
 
 
 def build_kdna(
@@ -32,10 +68,13 @@ def build_kdna(
         variant: The registered name, for timm's default configuration and weights.
         base: timm's entry point of the base network.
         make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
-        pretrained: Load the published weights.
+        pretrained: Load published weights, of the default tag unless another is asked for.
         feature_cfg: How timm's builder takes the base network apart for ``features_only``.
         **kwargs: Arguments of timm's builder and of the base network, and ``attn_norm``: the norm
             inside the channel attention, ``"batch"`` or ``"layer"``, in place of the plan's.
+
+    Raises:
+        WeightsError: If the weights cannot be had, were altered, or do not fit the network.
     """
 
     def build(attn_norm: NormName | None = None, **model_args: Any) -> nn.Module:
@@ -43,13 +82,22 @@ def build_kdna(
         plan = make_plan(network)
         return share_kernels(network, replace(plan, norm=attn_norm) if attn_norm else plan)
 
-    return build_model_with_cfg(
+    given, overlay = (kwargs.pop(f"pretrained_cfg{end}", None) for end in ("", "_overlay"))
+    config, arch_args = choose(variant, _ARCHITECTURES[variant], given, pretrained)
+    config = replace(config, **(overlay or {}))
+    if pretrained:
+        config = replace(config, **checked_source(config, kwargs.get("cache_dir")))
+    network: nn.Module = build_model_with_cfg(
         build,
         variant,
         pretrained,
+        pretrained_cfg=config,  # type: ignore[arg-type]  # timm takes it as well as a dict
+        pretrained_filter_fn=fit_check(config, bool(kwargs.get("features_only"))),
         feature_cfg=dict(feature_cfg or {}),  # timm fills it in
-        **kwargs,
+        **{**arch_args, **kwargs},
     )
+    network._model_args = dict(arch_args)  # type: ignore[assignment]  # timm adds the user's own
+    return network
 
 
 def make_base(base: Callable[..., nn.Module], model_args: dict[str, Any]) -> nn.Module:

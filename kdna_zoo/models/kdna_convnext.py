@@ -12,16 +12,16 @@ with ``conv_mlp=True`` they are 1x1 convolutions, and so are the children.
 from collections.abc import Callable
 from typing import Any
 
-from timm.models import generate_default_cfgs, register_model
+from timm.models import register_model
 from timm.models.convnext import convnext_small, convnext_tiny
 from torch import nn
 
-from kdna_zoo.models._builder import build_kdna, count_blocks, default_cfg
+from kdna_zoo.models._builder import build_kdna, count_blocks, default_cfg, make_default_cfgs
 from kdna_zoo.sharing import SharingPlan, alternate_blocks_plan
 
 _CONVNEXT = {"first_conv": "stem.0", "classifier": "head.fc", "interpolation": "bicubic"}
 
-default_cfgs = generate_default_cfgs(
+default_cfgs = make_default_cfgs(
     {
         "kdna_convnext_t": default_cfg(**_CONVNEXT),
         "kdna_convnext_s": default_cfg(**_CONVNEXT),

@@ -8,7 +8,7 @@ input, hence its larger reduction. The 1.4x network is not published: it follows
 from collections.abc import Callable
 from typing import Any
 
-from timm.models import generate_default_cfgs, register_model
+from timm.models import register_model
 from timm.models.efficientnet import (
     mobilenetv2_035,
     mobilenetv2_050,
@@ -17,12 +17,12 @@ from timm.models.efficientnet import (
 )
 from torch import nn
 
-from kdna_zoo.models._builder import build_kdna, count_blocks, default_cfg
+from kdna_zoo.models._builder import build_kdna, count_blocks, default_cfg, make_default_cfgs
 from kdna_zoo.sharing import SharingPlan, last_block_plan
 
 _MOBILENETV2 = {"first_conv": "conv_stem", "classifier": "classifier"}
 
-default_cfgs = generate_default_cfgs(
+default_cfgs = make_default_cfgs(
     {
         "kdna_mobilenetv2": default_cfg(**_MOBILENETV2),
         "kdna_mobilenetv2_050": default_cfg(**_MOBILENETV2),

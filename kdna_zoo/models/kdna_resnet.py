@@ -7,16 +7,16 @@ ResNet-101 are not published: they follow the same rules at their own depths.
 
 from typing import Any
 
-from timm.models import generate_default_cfgs, register_model
+from timm.models import register_model
 from timm.models.resnet import BasicBlock, resnet18, resnet34, resnet50, resnet101
 from torch import nn
 
-from kdna_zoo.models._builder import build_kdna, count_blocks, default_cfg
+from kdna_zoo.models._builder import build_kdna, count_blocks, default_cfg, make_default_cfgs
 from kdna_zoo.sharing import SharingPlan, alternate_blocks_plan, basic_block_plan
 
 _RESNET = {"first_conv": "conv1", "classifier": "fc"}
 
-default_cfgs = generate_default_cfgs(
+default_cfgs = make_default_cfgs(
     {
         "kdna_resnet18": default_cfg(**_RESNET),
         "kdna_resnet34": default_cfg(**_RESNET),

@@ -6,7 +6,7 @@ WeightAveraging callback ran, the averaged weights lie in ``state_dict`` and the
 ``current_model_state``, and it is the averaged ones that validation measured.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -15,13 +15,12 @@ from typing import Any, Literal
 import timm
 from torch import Tensor, nn
 
-from kdna_zoo.checkpoints import open_checkpoint
+from kdna_zoo.checkpoints import describe_mismatch, open_checkpoint
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.release.record import Record, parse_record
 
 Weights = Literal["raw", "ema"]
 PREFIX = "model."  # the name under which the Lightning module holds its network
-SHOWN = 3  # this many keys of a kind are named in an error
 
 
 @dataclass(frozen=True)
@@ -119,36 +118,13 @@ def _build(record: Record) -> nn.Module:
 
 def _fill(model: nn.Module, state: dict[str, Tensor], record: Record) -> None:
     """Load the weights; each one must be there, be known and have the right shape."""
-    wanted = model.state_dict()
-    problems = [
-        _listed("missing", [repr(key) for key in wanted if key not in state]),
-        _listed("unexpected", [repr(key) for key in state if key not in wanted]),
-        _listed(
-            "of another shape",
-            [
-                f"{key!r} ({_shape(state[key])} in the file, {_shape(wanted[key])} in the network)"
-                for key in wanted
-                if key in state and state[key].shape != wanted[key].shape
-            ],
-        ),
-    ]
-    if any(problems):
+    problems = describe_mismatch(state, model.state_dict())
+    if problems:
         raise UserError(
             f"its weights do not fit the architecture in its record, {record.arch}"
-            f" with {record.num_classes} classes: {'; '.join(filter(None, problems))}."
-            + _trained_with(record)
+            f" with {record.num_classes} classes: {problems}.{_trained_with(record)}"
         )
     model.load_state_dict(state, strict=True)
-
-
-def _listed(what: str, items: Iterable[str]) -> str:
-    items = list(items)
-    more = f" and {len(items) - SHOWN} more" if len(items) > SHOWN else ""
-    return f"{what}: {', '.join(items[:SHOWN])}{more}" if items else ""
-
-
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "a single number"
 
 
 def _trained_with(record: Record) -> str:

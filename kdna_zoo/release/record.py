@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, get_origin
 
+from kdna_zoo.checkpoints import RECORD_FORMAT
 from kdna_zoo.errors import UserError
 
-FORMAT = 1
 DATA_CONFIG_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
 
@@ -51,6 +51,25 @@ class Metrics:
 
 
 @dataclass(frozen=True)
+class Throughput:
+    """Images a second, and how that was measured."""
+
+    images_per_second: float
+    batch_size: int
+    form: str
+    hardware: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on the files of a release, after they were written."""
+
+    metrics: Metrics | None = None
+    throughput: Throughput | None = None
+    hardware: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRecord:
     """How the weights came to be.
 
@@ -78,7 +97,10 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """A whole record: the network, its classes and input, its data, its figures, its run."""
+    """A whole record: the network, its classes and input, its data, its figures, its run.
+
+    `base_model` is the repository on the Hub whose weights the training started from.
+    """
 
     arch: str
     arch_args: dict[str, Any]
@@ -88,6 +110,7 @@ class Record:
     data: DataRecord
     metrics: Metrics | None
     run: RunRecord
+    base_model: str | None = None
 
 
 def parse_record(raw: object) -> Record:
@@ -100,10 +123,10 @@ def parse_record(raw: object) -> Record:
         UserError: The format is not the one this version reads, or an entry is missing or wrong.
     """
     found = raw.get("format") if isinstance(raw, dict) else None
-    if found != FORMAT:
+    if found != RECORD_FORMAT:
         raise UserError(
-            f"its record has format {found!r}; this version of kdna-zoo reads format {FORMAT}."
-            " Use the version of kdna-zoo that wrote the checkpoint."
+            f"its record has format {found!r}; this version of kdna-zoo reads format"
+            f" {RECORD_FORMAT}. Use the version of kdna-zoo that wrote the checkpoint."
         )
     record: Record = _read(Record, raw, "kdna_zoo")
     _check_labels(record)

@@ -18,7 +18,7 @@ from kdna_zoo.training.distillation import DistillationConfig
 from kdna_zoo.training.loss import LossConfig
 from kdna_zoo.training.metrics import make_metrics, update_metrics
 from kdna_zoo.training.mixing import MixConfig
-from kdna_zoo.training.network import compile_network, create_network
+from kdna_zoo.training.network import compile_network, create_network, published_as
 from kdna_zoo.training.nonfinite import HOW_TO_GO_ON
 from kdna_zoo.training.objective import Objective
 from kdna_zoo.training.optim import (
@@ -86,6 +86,7 @@ class ImageClassifier(pl.LightningModule):
         )
         self.model: nn.Module = network
         self.arch: str = network.pretrained_cfg["architecture"]
+        self.base_model = published_as(network) if pretrained else None
         # What timm recorded, which for a published network includes the arguments in its config.
         recorded = network._model_args.items()
         self.arch_args = {k: v for k, v in recorded if k != "num_classes"}

@@ -64,3 +64,9 @@ def compile_network(network: nn.Module, backend: bool | str) -> None:
     if name not in known:
         raise UserError(f"torch cannot compile with {name!r}; it has {', '.join(known)}")
     network.compile(backend=name)
+
+
+def published_as(network: Any) -> str | None:
+    """Return the repository on the Hub that a network's weights belong to; None if to none."""
+    repo_id = network.pretrained_cfg.get("hf_hub_id") or ""
+    return repo_id.partition("@")[0] or None

@@ -17,8 +17,8 @@ import lightning.pytorch as pl
 import torch
 
 import kdna_zoo
+from kdna_zoo.checkpoints import RECORD_FORMAT
 
-FORMAT = 1
 PACKAGES = ("timm", "lightning", "torchmetrics", "datasets")
 
 
@@ -35,6 +35,7 @@ class Recorded(Protocol):
     resumed: float
     seconds_before: float
     updates_per_epoch: int
+    base_model: str | None
 
 
 def make_record(module: Recorded) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def make_record(module: Recorded) -> dict[str, Any]:
     data: Any = getattr(module.trainer, "datamodule", None)
     described = data.describe() if hasattr(data, "describe") else None
     return {
-        "format": FORMAT,
+        "format": RECORD_FORMAT,
         "arch": module.arch,
         "arch_args": module.arch_args,
         "num_classes": module.num_classes,
@@ -51,6 +52,7 @@ def make_record(module: Recorded) -> dict[str, Any]:
         "data": described,
         "metrics": _metrics(module, described),
         "run": _run(module, getattr(data, "batch_size", None)),
+        "base_model": module.base_model,
     }
 
 

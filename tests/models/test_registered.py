@@ -8,7 +8,9 @@ import torch
 from timm.utils.model import reparameterize_model
 from torch import nn
 
+from kdna_zoo.errors import WeightsError
 from kdna_zoo.layers import Child
+from kdna_zoo.models.weights import known_weights
 from kdna_zoo.sharing import PlanError, audit
 from tests.models.support import assert_close, children, images
 
@@ -83,6 +85,9 @@ def test_norm_of_the_users_choice() -> None:
 
 
 def test_no_weights_are_claimed_that_do_not_exist() -> None:
-    assert timm.list_pretrained(["kdna_*", "test_kdna_*"]) == []
-    with pytest.raises(RuntimeError, match="No pretrained weights exist for kdna_resnet18"):
-        timm.create_model("kdna_resnet18", pretrained=True)
+    there = [name for name, weights in known_weights().items() if weights.source(name)]
+    assert set(timm.list_pretrained(["kdna_*", "test_kdna_*"])) == set(there)
+    with pytest.raises(WeightsError, match=r"there are no weights of test_kdna_resnet here\. Tags"):
+        timm.create_model("test_kdna_resnet", pretrained=True)
+    with pytest.raises(WeightsError, match=r"kdna_resnet18 has no tag 'in22k'\. Tags with weights"):
+        timm.create_model("kdna_resnet18.in22k")

@@ -1,0 +1,172 @@
+"""What ``pretrained=True`` and a tag mean for our names, settled before timm builds the network.
+
+A tag brings its configuration and its architecture's arguments; what the user gives wins. The file
+is found and checked here, and timm then loads that very file: a branch or tag of the Hub becomes
+the commit it points to. `fit_check` is what timm calls with the weights before it loads them.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from timm.models import PretrainedCfg, resolve_pretrained_cfg
+from torch import Tensor, nn
+
+from kdna_zoo.checkpoints import describe_mismatch
+from kdna_zoo.errors import UserError, WeightsError
+from kdna_zoo.models.fetch import check_file, fetch
+from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, known_weights, weights_of
+from kdna_zoo.paths import recipes_folder
+
+Config = str | dict[str, Any] | None
+State = dict[str, Tensor]
+
+
+def choose(
+    arch: str, own: PretrainedCfg, given: Config, pretrained: bool
+) -> tuple[PretrainedCfg, Mapping[str, Any]]:
+    """Settle on a configuration, and on the arguments of the architecture that belong to it.
+
+    Args:
+        arch: The registered name.
+        own: The architecture's configuration, without weights.
+        given: What the user or timm's factory passes: a tag, a whole configuration or nothing.
+        pretrained: Whether weights are wanted. Without a tag and without weights, the network is
+            the architecture's own, whatever its default tag was trained on.
+
+    Raises:
+        WeightsError: There is no such tag; those that there are get listed.
+    """
+    if not given and not pretrained:
+        return own, {}
+    tags = weights_of(arch)
+    if isinstance(given, str) and f"{arch}.{given}" not in tags:
+        raise WeightsError(f"{arch} has no tag {given!r}. {_what_there_is(arch)}")
+    config = resolve_pretrained_cfg(arch, given)
+    weights = tags.get(f"{arch}.{config.tag}") if not given or isinstance(given, str) else None
+    return config, weights.arch_args if weights else {}
+
+
+def checked_source(
+    config: PretrainedCfg, cache_dir: str | PathLike[str] | None = None
+) -> dict[str, Any]:
+    """Find and check the file that timm is going to load.
+
+    Args:
+        config: The resolved configuration.
+        cache_dir: The Hub's cache; None: its usual place.
+
+    Returns:
+        What to change in the configuration, so that timm loads this file and no other.
+
+    Raises:
+        WeightsError: There are no weights, or they cannot be had, or were altered.
+    """
+    if config.source == "local-dir":
+        path = Path(str(config.file)) / FILE
+        check_file(path)
+    elif config.source != "hf-hub" and (config.state_dict or config.file or config.url):
+        _check_given_file(config)
+    elif config.hf_hub_id:
+        repo_id, _, revision = config.hf_hub_id.partition("@")
+        path = fetch(repo_id, revision or None, config.hf_hub_filename, cache_dir)
+        return {"hf_hub_id": f"{repo_id}@{path.parent.name}", "hf_hub_filename": path.name}
+    else:
+        arch = str(config.architecture)
+        name = f"{arch}.{config.tag}" if config.tag else arch
+        raise WeightsError(f"there are no weights of {name} here. {_what_there_is(arch)}")
+    return {}
+
+
+def fit_check(config: PretrainedCfg, features_only: bool) -> Callable[[State, nn.Module], State]:
+    """Return the check that every weight fits the network before timm loads it.
+
+    Only the classifier may be missing or of another size, and only where another number of classes
+    is asked for; only the first convolution may see another number of channels.
+    """
+
+    def check(state: State, network: nn.Module) -> State:
+        own = network.state_dict()
+        heads = _names(config.classifier)
+        head_keys = {key for key in (*own, *state) if key.rpartition(".")[0] in heads}
+        _check_classes(config, state, heads)
+        new_head = features_only or network.num_classes != config.num_classes
+        passed_over = {*(head_keys if new_head else ()), *_adapted_stem(config, state, own)}
+        if problems := describe_mismatch(state, own, passed_over):
+            raise WeightsError(
+                f"the weights do not fit {config.architecture} with these arguments: {problems}."
+                " Create it with the arguments that they were made with, or take other weights"
+            )
+        return state
+
+    return check
+
+
+def _check_given_file(config: PretrainedCfg) -> None:
+    """Check a file if it is one of ours; what a user gives instead is the user's to judge."""
+    name = f"{config.architecture}.{config.tag}"
+    weights = known_weights().get(name)
+    if weights and config.file and config.file == weights.source(name).get("file"):
+        check_file(Path(config.file), weights)
+
+
+def _check_classes(config: PretrainedCfg, state: State, heads: tuple[str, ...]) -> None:
+    for name in heads:
+        weight = state.get(f"{name}.weight")
+        if weight is not None and len(weight) != config.num_classes:
+            raise WeightsError(
+                f"the configuration of {config.architecture} states {config.num_classes} classes,"
+                f" and its weights have {len(weight)}: they do not belong together"
+            )
+
+
+def _adapted_stem(config: PretrainedCfg, state: State, own: State) -> set[str]:
+    """Name the first convolutions that differ in their input channels only, which timm adapts."""
+    keys = [f"{name}.weight" for name in _names(config.first_conv) if f"{name}.weight" in state]
+    return {
+        key
+        for key in keys
+        if key in own
+        and state[key].shape[:1] + state[key].shape[2:] == own[key].shape[:1] + own[key].shape[2:]
+    }
+
+
+def _names(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _what_there_is(arch: str) -> str:
+    """List the tags that have weights, where they lie, and how to make those that are not there."""
+    there = [
+        f"{name} ({_place(weights)})"
+        for name, weights in known_weights().items()
+        if weights.source(name)
+    ]
+    absent = [name for name, weights in weights_of(arch).items() if not weights.source(name)]
+    parts = [f"Tags with weights: {', '.join(there) or 'none'}."]
+    if absent:
+        parts.append(
+            f"{', '.join(absent)} will lie on the Hub ({ORGANISATION}) and lies in hub/ of a"
+            " checkout of kdna-zoo, which this installation is not."
+        )
+    recipes = _recipes(arch)
+    if recipes:
+        parts.append(f"To make weights: {' or '.join(recipes)}.")
+    return " ".join([*parts, "Without weights: pretrained=False"])
+
+
+def _place(weights: Weights) -> str:
+    return f"{weights.repo_id} on the Hub" if weights.revision else "hub/ of this checkout"
+
+
+def _recipes(arch: str) -> list[str]:
+    try:
+        top = recipes_folder()
+    except UserError:
+        return []
+    found = sorted((top / arch).glob("*.yaml"))
+    texts = [file.read_text(encoding="utf-8") for file in found]
+    commands = [re.search(r"^#\s+(kdna-zoo fit .*)", text, re.MULTILINE) for text in texts]
+    return [f"`{command[1]}`" for command in commands if command]
