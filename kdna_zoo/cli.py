@@ -12,7 +12,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-from kdna_zoo.commands import bench, export, info, models, publish, quickstart, recipes
+from kdna_zoo.commands import (
+    bench,
+    classify,
+    export,
+    info,
+    models,
+    publish,
+    quickstart,
+    recipes,
+    verify,
+)
 from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError, did_you_mean
 from kdna_zoo.version import __version__
 
@@ -22,7 +32,7 @@ TRAINING = {
     "test": "evaluate a network on the test split",
     "predict": "write a network's predictions to a file",
 }
-COMMANDS = (quickstart, models, info, bench, recipes, export, publish)
+COMMANDS = (quickstart, models, info, bench, recipes, export, publish, verify, classify)
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh
 NEEDS_TRAIN = {*TRAINING, "publish", "quickstart"}
 TRAIN_PACKAGES = (

@@ -2,12 +2,15 @@
 
 import timm
 import torch
+from huggingface_hub import constants
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the names
 from kdna_zoo.errors import UserError, did_you_mean
+from kdna_zoo.models.fetch import explain
 
-LOCATED = ("hf-hub:", "hf_hub:", "local-dir:")  # timm reads the name and the configuration there
+ON_THE_HUB = ("hf-hub:", "hf_hub:")
+LOCATED = (*ON_THE_HUB, "local-dir:")  # timm reads the name and the configuration there
 
 
 def create_network(name: str, pretrained: bool = False, device: str = "cpu") -> nn.Module:
@@ -26,6 +29,9 @@ def create_network(name: str, pretrained: bool = False, device: str = "cpu") -> 
         with torch.device(device):
             return timm.create_model(name, pretrained=pretrained).eval()
     except Exception as error:  # timm reads files that anyone may have written
+        if name.startswith(ON_THE_HUB) and isinstance(error, OSError):
+            where = f"config.json of {name.partition(':')[2]}"
+            raise explain(error, where, constants.HF_HUB_CACHE) from error
         weights = " with its weights" if pretrained else ""
         raise UserError(f"cannot create {name!r}{weights}: {first_line(error)}") from error
 

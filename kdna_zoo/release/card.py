@@ -8,11 +8,15 @@ for code.
 import re
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from kdna_zoo.release.checkpoint import TrainedModel
+from kdna_zoo.release.costs import compare_costs
+from kdna_zoo.release.options import Release
 from kdna_zoo.release.record import Record
+from kdna_zoo.release.signature import signed
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")
 TASK = "image-classification"
@@ -21,58 +25,67 @@ MARKDOWN = re.compile(r"([\\`*_\[\]<>|#~&$!{}])")
 LABELS_SHOWN = 20
 
 
-def release_name(record: Record) -> str:
-    """Name a release as timm names weights: the architecture, a point and what it learned."""
-    return f"{record.arch}.{release_tag(record)}"
+def release_name(record: Record, tag: str | None = None) -> str:
+    """Name a release as timm names weights: the architecture, a point and a tag."""
+    return f"{record.arch}.{tag or release_tag(record)}"
 
 
 def release_tag(record: Record) -> str:
-    """Return the part after the point: the data set's name in lower case and underscores."""
+    """Return the tag that a data set's name gives, in lower case and underscores."""
     return re.sub(r"[^a-z0-9]+", "_", record.data.name.lower()).strip("_") or "custom"
 
 
-def render_card(trained: TrainedModel, license: str) -> str:
-    """Render the README.md of a release.
+def render_card(trained: TrainedModel, about: Release) -> str:
+    """Render the README.md of a release, signed as generated.
 
     Args:
         trained: The network and its record.
-        license: Licence of the weights, as an identifier of the Hub.
+        about: What the publisher adds.
     """
     record = trained.record
+    name = release_name(record, about.tag)
+    plan = getattr(trained.model, "sharing_plan", None)
     card = ModelCard.from_template(
-        card_data(record, license),
+        card_data(record, about),
         template_path=str(TEMPLATE),
-        name=release_name(record),
+        name=name,
         record=record,
         run=record.run,
         trained=trained,
-        license_id=license,
-        plan=getattr(trained.model, "sharing_plan", None),
+        about=about,
+        license_id=about.license,
+        plan=plan,
+        costs=compare_costs(trained.model, record) if plan else [],
+        series=[series for series in (about.seeds, about.control) if series],
         accuracies=accuracies(record),
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         demonstration=_is_demonstration(record),
         seed="not set" if record.run.seed is None else record.run.seed,
+        validate=_validate_command(record, name, about.repo_id),
+        source=f"hf-hub:{about.repo_id}" if about.repo_id else "local-dir:.",
         version=record.run.versions.get("kdna_zoo", "unknown"),
         labels_shown=LABELS_SHOWN,
         duration=timedelta(seconds=round(record.run.seconds)),
         md=md,
         fenced=fenced,
     )
-    return str(card)
+    return signed(str(card))
 
 
-def card_data(record: Record, license: str) -> ModelCardData:
+def card_data(record: Record, about: Release) -> ModelCardData:
     """Return the front matter, which the Hub reads to list and filter the model."""
     results = _eval_results(record)
+    based: dict[str, Any] = {"base_model": record.base_model, "base_model_relation": "finetune"}
     return ModelCardData(
         library_name="timm",
         pipeline_tag=TASK,
         tags=[TASK, "timm", "kdna-zoo"],
-        license=license,
+        license=about.license,
         datasets=[record.data.hub_id] if record.data.hub_id else record.data.sources or None,
         metrics=["accuracy"] if results else None,
-        model_name=release_name(record) if results else None,
+        model_name=release_name(record, about.tag) if results else None,
         eval_results=results,
+        **(based if record.base_model else {}),
     )
 
 
@@ -99,13 +112,24 @@ def _eval_results(record: Record) -> list[EvalResult] | None:
             dataset_name=one_line(data.name),
             dataset_split=measured.split,
             dataset_revision=data.revision,
-            dataset_args={"images": measured.images},
+            dataset_args={"images": measured.images, "seed": record.run.seed},
             metric_type="accuracy",
             metric_name=name,
             metric_value=round(value, 6),  # single precision has noise beyond
         )
         for name, value in accuracies(record).items()
     ]
+
+
+def _validate_command(record: Record, name: str, repo_id: str | None) -> str | None:
+    """Write the command that measures the accuracy again; None if nobody else has the images."""
+    model = name if repo_id else "local-dir:."
+    loaded = f"--model.arch {model} --model.pretrained true"
+    recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", record.run.command or "")
+    if recipes:
+        return " ".join(["kdna-zoo validate", *(f"--config {r}" for r in recipes), loaded])
+    places = [place for place in (record.data.hub_id, *(record.data.sources or [])) if place]
+    return f"kdna-zoo validate {loaded} --data.path {places[0]}" if places else None
 
 
 def _is_demonstration(record: Record) -> bool:

@@ -1,6 +1,7 @@
 """The network as timm loads it: model.safetensors and config.json, and the check that it does."""
 
 import copy
+import json
 import shutil
 from itertools import chain
 from pathlib import Path
@@ -13,6 +14,8 @@ from timm.models import save_for_hf
 from torch import nn
 
 from kdna_zoo.errors import RunError, UserError
+from kdna_zoo.models.fetch import CONFIG_KEY, file_sha256
+from kdna_zoo.models.weights import FILE
 from kdna_zoo.release.record import DATA_CONFIG_KEYS, Record
 
 # What the architecture itself says. All else in a timm network's pretrained_cfg tells of weights
@@ -29,7 +32,9 @@ OF_THE_ARCHITECTURE = (
 )
 
 
-def export_timm(model: nn.Module, record: Record, folder: Path, tag: str, license: str) -> None:
+def export_timm(
+    model: nn.Module, record: Record, folder: Path, tag: str, license: str, half: bool = False
+) -> None:
     """Write model.safetensors and config.json with timm's own export, and check the two.
 
     Args:
@@ -38,28 +43,38 @@ def export_timm(model: nn.Module, record: Record, folder: Path, tag: str, licens
         folder: An existing folder.
         tag: Names these weights among others of the architecture, as timm's tags do.
         license: Licence of the weights, as an identifier of the Hub.
+        half: Round the weights to half precision, for a file of half the size.
 
     Raises:
         UserError: The network gives no finite output, so nobody could use it.
         RunError: What timm loads is not what was trained.
     """
-    plain = _plain_copy(model)
+    plain = _plain_copy(model, half)
     source = cast(dict[str, Any], model.pretrained_cfg)
     config = {key: source[key] for key in OF_THE_ARCHITECTURE if key in source}
     plain.pretrained_cfg = {**config, "tag": tag, "license": license}  # type: ignore[assignment]
     save_for_hf(
-        plain,
+        plain.half() if half else plain,
         str(folder),
         safe_serialization=True,
         data_config=dict(record.data_config),
         model_config={"label_names": list(record.label_names)},
     )
     # safetensors makes its file private to its owner: give it the access that any new file has
-    shutil.copymode(folder / "config.json", folder / "model.safetensors")
-    _check_reload(plain, record, folder)
+    shutil.copymode(folder / "config.json", folder / FILE)
+    _state_hash(folder)
+    _check_reload(plain.float(), record, folder)
 
 
-def _plain_copy(model: nn.Module) -> nn.Module:
+def _state_hash(folder: Path) -> None:
+    """Let config.json state what the file of weights is; timm passes it over, we check it."""
+    config, weights = folder / "config.json", folder / FILE
+    content = json.loads(config.read_text(encoding="utf-8"))
+    content[CONFIG_KEY] = {"sha256": file_sha256(weights), "size": weights.stat().st_size}
+    config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _plain_copy(model: nn.Module, half: bool) -> nn.Module:
     """Return a copy on the CPU with the memory layout that a freshly loaded network has.
 
     safetensors takes contiguous tensors only. A 1x1 kernel counts as contiguous in channels_last
@@ -68,6 +83,8 @@ def _plain_copy(model: nn.Module) -> nn.Module:
     plain = copy.deepcopy(model).cpu().eval()
     for tensor in chain(plain.parameters(), plain.buffers()):
         tensor.data = tensor.data.clone(memory_format=torch.contiguous_format)
+        if half and tensor.is_floating_point():
+            tensor.data = tensor.data.half().float()
     return plain
 
 

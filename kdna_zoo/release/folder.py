@@ -4,13 +4,14 @@
     README.md                        the model card
     recipe.yaml                      the resolved configuration that trained it, if it had one
     metrics.json                     its figures, and on what they were measured
+    LICENSE                          that of the weights
 
 `write_files` fills a given folder; `write_folder` puts a whole one at a place on this machine.
 """
 
 import json
-import re
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,24 @@ from kdna_zoo.errors import UserError
 from kdna_zoo.release.card import release_tag, render_card
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.export import export_timm
+from kdna_zoo.release.license import checked_license, license_text
+from kdna_zoo.release.options import Release
+from kdna_zoo.release.portable import portable
+from kdna_zoo.release.record import Measured
 
-FILES = ("README.md", "config.json", "metrics.json", "model.safetensors", "recipe.yaml")
-DEFAULT_LICENSE = "apache-2.0"
+FILES = ("LICENSE", "README.md", "config.json", "metrics.json", "model.safetensors", "recipe.yaml")
+
+
+Measure = Callable[[Path], Measured]
+PLAIN = Release()
 
 
 def write_folder(
     trained: TrainedModel,
     folder: str | PathLike[str],
     overwrite: bool = False,
-    license: str = DEFAULT_LICENSE,
+    about: Release = PLAIN,
+    measure: Measure | None = None,
 ) -> Path:
     """Publish a trained network into a folder, all of it or nothing.
 
@@ -39,7 +48,8 @@ def write_folder(
         trained: The network and its record.
         folder: Where to; absent or empty, unless `overwrite`.
         overwrite: Whether a folder published before may be replaced. Nothing else ever is.
-        license: Licence of the weights, as an identifier of the Hub.
+        about: What the publisher adds.
+        measure: Measures the written files, given their folder; None: the training's figures hold.
 
     Returns:
         The folder's absolute path.
@@ -48,33 +58,49 @@ def write_folder(
         UserError: The target cannot be used; it is as it was before.
     """
     target = Path(folder).resolve()
-    license = _checked_license(license)
+    about = replace(about, license=checked_license(about.license))
     try:
         with replaced_folder(target) as fresh:
             _check_target(target, overwrite)
-            write_files(trained, fresh, license)
+            write_files(trained, fresh, about, measure)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {target}: {error}") from error
     return target
 
 
-def write_files(trained: TrainedModel, folder: Path, license: str = DEFAULT_LICENSE) -> None:
+def write_files(
+    trained: TrainedModel, folder: Path, about: Release = PLAIN, measure: Measure | None = None
+) -> None:
     """Fill an existing, empty folder with the files of a release and check that timm loads it."""
-    record = trained.record
-    export_timm(trained.model, record, folder, release_tag(record), license)
+    trained = _portable_run(trained)
+    record, license = trained.record, about.license
+    about = replace(about, tag=about.tag or release_tag(record))
+    export_timm(trained.model, record, folder, str(about.tag), license, about.half)
+    if measure:
+        about = replace(about, measured=measure(folder))
+        record = replace(record, metrics=about.measured.metrics or record.metrics)
+        trained = replace(trained, record=record)
     if record.run.recipe:
         _write(folder / "recipe.yaml", record.run.recipe)
-    _write(folder / "metrics.json", json.dumps(_figures(trained), indent=2))
-    _write(folder / "README.md", render_card(trained, license))
+    _write(folder / "LICENSE", license_text(license, record.data.name, record.data.license))
+    _write(folder / "metrics.json", json.dumps(_figures(trained, about), indent=2))
+    _write(folder / "README.md", render_card(trained, about))
+
+
+def _portable_run(trained: TrainedModel) -> TrainedModel:
+    run = trained.record.run
+    command, recipe = (text and portable(text) for text in (run.command, run.recipe))
+    run = replace(run, command=command, recipe=recipe)
+    return replace(trained, record=replace(trained.record, run=run))
 
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text.rstrip("\n") + "\n", encoding="utf-8", newline="\n")
 
 
-def _figures(trained: TrainedModel) -> dict[str, Any]:
+def _figures(trained: TrainedModel, about: Release) -> dict[str, Any]:
     """Collect what was measured, and the data, seed, hardware and versions that belong to it."""
-    record = asdict(trained.record)
+    record, measured = asdict(trained.record), about.measured
     run, data = record["run"], record["data"]
     del run["recipe"]  # has a file of its own
     del data["path"]  # a place on the trainer's machine
@@ -82,6 +108,11 @@ def _figures(trained: TrainedModel) -> dict[str, Any]:
         "arch": record["arch"],
         "weights": trained.weights,
         "metrics": record["metrics"],
+        "measured_on": measured.hardware if measured.metrics else record["run"]["hardware"],
+        "throughput": asdict(measured.throughput) if measured.throughput else None,
+        "seeds": asdict(about.seeds) if about.seeds else None,
+        "control": asdict(about.control) if about.control else None,
+        "precision": "float16" if about.half else "float32",
         "data": data,
         "run": run,
     }
@@ -122,13 +153,3 @@ def _check_target(target: Path, overwrite: bool) -> None:
 def _some(names: list[str], shown: int = 5) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(names[:shown]) + more
-
-
-def _checked_license(license: str) -> str:
-    identifier = license.strip().lower()
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", identifier):
-        raise UserError(
-            f"{license!r} is no licence identifier. The Hub knows apache-2.0, mit, cc-by-4.0,"
-            " cc-by-nc-4.0, bsd-3-clause, openrail and more; use `other` for one it does not know."
-        )
-    return identifier

@@ -29,6 +29,7 @@ from kdna_zoo.atomic import replaced_folder
 from kdna_zoo.errors import UserError
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
+from kdna_zoo.release.options import Release
 from kdna_zoo.release.record import parse_record
 
 from .support import ARCH, LABELS, contents, make_record
@@ -173,7 +174,7 @@ def strike_release(folder: Path) -> None:
     model = timm.create_model(ARCH, num_classes=len(LABELS)).eval()
     trained = TrainedModel(model, parse_record(make_record()), "raw", averaged=False)
     known = {
-        "old": write_folder(trained, folder / "old", license="mit"),
+        "old": write_folder(trained, folder / "old", about=Release(license="mit")),
         "new": write_folder(trained, folder / "new"),
     }
 

@@ -14,10 +14,12 @@ from PIL import Image
 from kdna_zoo.release.card import fenced, md, release_name, render_card
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
+from kdna_zoo.release.options import Release
 from kdna_zoo.release.record import parse_record
 
 from .support import LABELS, make_record
 
+MIT = Release(license="mit")
 WithRecord = Callable[..., TrainedModel]
 ODD = [
     "a|b",
@@ -56,7 +58,7 @@ def ten_classes(trained: TrainedModel, **changes: Any) -> TrainedModel:
 
 
 def test_front_matter(trained: TrainedModel) -> None:
-    data = front_matter(render_card(trained, "mit"))
+    data = front_matter(render_card(trained, MIT))
     assert data["library_name"] == "timm"
     assert data["pipeline_tag"] == "image-classification"
     assert data["tags"] == ["image-classification", "timm", "kdna-zoo"]
@@ -66,7 +68,7 @@ def test_front_matter(trained: TrainedModel) -> None:
 
 def test_model_index(trained: TrainedModel) -> None:
     metrics = {**make_record()["metrics"], "top1": 0.8610000014305115}  # as float32 gives it
-    data = front_matter(render_card(ten_classes(trained, metrics=metrics), "mit"))
+    data = front_matter(render_card(ten_classes(trained, metrics=metrics), MIT))
     assert data["model-index"] == [
         {
             "name": "test_kdna_resnet.fashion_mnist_sample",
@@ -77,7 +79,7 @@ def test_model_index(trained: TrainedModel) -> None:
                         "name": "Fashion-MNIST sample",
                         "type": "fashion_mnist_sample",
                         "split": "test",
-                        "args": {"images": 1000},
+                        "args": {"images": 1000, "seed": 0},
                     },
                     "metrics": [
                         {"type": "accuracy", "value": 0.861, "name": "Top-1 accuracy"},
@@ -91,13 +93,13 @@ def test_model_index(trained: TrainedModel) -> None:
 
 
 def test_top5_of_few_classes_says_nothing(trained: TrainedModel) -> None:
-    results = front_matter(render_card(trained, "mit"))["model-index"][0]["results"]
+    results = front_matter(render_card(trained, MIT))["model-index"][0]["results"]
     assert [metric["name"] for metric in results[0]["metrics"]] == ["Top-1 accuracy"]
 
 
 def test_data_set_on_the_hub(with_record: WithRecord) -> None:
     data = {**make_record()["data"], "name": "Pets", "hub_id": "org/pets", "revision": "abc123"}
-    card = render_card(with_record(data=data), "mit")
+    card = render_card(with_record(data=data), MIT)
     assert front_matter(card)["datasets"] == ["org/pets"]
     result = front_matter(card)["model-index"][0]["results"][0]
     assert result["dataset"]["type"] == "org/pets"
@@ -106,13 +108,13 @@ def test_data_set_on_the_hub(with_record: WithRecord) -> None:
 
 
 def test_results_say_on_what_they_were_measured(trained: TrainedModel) -> None:
-    rows = shown(render_card(ten_classes(trained), "mit"))
+    rows = shown(render_card(ten_classes(trained), MIT))
     assert ["Top-1 accuracy", "86.10 %", "Fashion-MNIST sample", "test", "1,000", "0"] in rows
     assert ["Top-5 accuracy", "99.80 %", "Fashion-MNIST sample", "test", "1,000", "0"] in rows
 
 
 def test_training_and_data(trained: TrainedModel) -> None:
-    card = render_card(trained, "mit")
+    card = render_card(trained, MIT)
     rows = shown(card)
     assert ["Batch", "64 images x 1 device"] in rows
     assert ["Duration", "0:01:32 (h:mm:ss)"] in rows
@@ -125,12 +127,12 @@ def test_training_and_data(trained: TrainedModel) -> None:
 
 def test_effective_batch_is_a_product(with_record: WithRecord) -> None:
     run = {**make_record()["run"], "devices": 4, "accumulate": 2}
-    rows = shown(render_card(with_record(run=run), "mit"))
+    rows = shown(render_card(with_record(run=run), MIT))
     assert ["Batch", "64 images x 4 devices x 2 accumulated"] in rows
 
 
 def test_no_cell_is_empty_and_no_value_missing(trained: TrainedModel) -> None:
-    card = render_card(trained, "mit")
+    card = render_card(trained, MIT)
     assert "None" not in card
     assert all(all(row) for row in shown(card) if row != ["", ""])
     assert "\n\n\n" not in card
@@ -138,20 +140,20 @@ def test_no_cell_is_empty_and_no_value_missing(trained: TrainedModel) -> None:
 
 def test_run_that_did_not_come_from_the_command_line(with_record: WithRecord) -> None:
     nothing = dict.fromkeys(("command", "recipe", "seed", "batch_size", "git_commit"))
-    card = render_card(with_record(run={**make_record()["run"], **nothing}), "mit")
+    card = render_card(with_record(run={**make_record()["run"], **nothing}), MIT)
     assert "None" not in card
     assert "recipe.yaml" not in card
     assert ["Seed", "not set"] in shown(card)
 
 
 def test_demonstration_is_called_one(with_record: WithRecord) -> None:
-    assert "This is a demonstration." in render_card(with_record(), "mit")
+    assert "This is a demonstration." in render_card(with_record(), MIT)
     data = {**make_record()["data"], "name": "Pets"}
-    assert "demonstration" not in render_card(with_record(data=data), "mit")
+    assert "demonstration" not in render_card(with_record(data=data), MIT)
 
 
 def test_sharing_plan(trained: TrainedModel) -> None:
-    card = render_card(trained, "mit")
+    card = render_card(trained, MIT)
     plan = trained.model.sharing_plan
     assert len(plan.shares) > 0
     rows = shown(card)
@@ -165,17 +167,17 @@ def test_sharing_plan(trained: TrainedModel) -> None:
 def test_plain_network_has_no_plan() -> None:
     model = timm.create_model("test_resnet", num_classes=len(LABELS))
     record = parse_record(make_record(arch="test_resnet"))
-    card = render_card(TrainedModel(model, record, "raw", averaged=False), "mit")
+    card = render_card(TrainedModel(model, record, "raw", averaged=False), MIT)
     assert "## Sharing plan" not in card
     assert "2503.23379" not in card
 
 
 def test_weights_that_were_not_measured(trained: TrainedModel) -> None:
     record = replace(trained.record, metrics=None)
-    card = render_card(replace(trained, record=record), "mit")
+    card = render_card(replace(trained, record=record), MIT)
     assert "These weights were not measured.\n" in card
     assert not {"model-index", "model_name", "metrics"} & front_matter(card).keys()
-    card = render_card(replace(trained, record=record, averaged=True), "mit")
+    card = render_card(replace(trained, record=record, averaged=True), MIT)
     assert "not measured: the run measured the running average" in card
 
 
@@ -184,7 +186,7 @@ def test_odd_characters_are_shown_as_they_are(with_record: WithRecord) -> None:
     names = {"num_classes": len(ODD), "label_names": ODD}
     data = {**record["data"], "name": " / ".join(ODD), "license": ODD[2]}
     run = {**record["run"], "hardware": ODD[0], "command": "fit 'a```b'"}
-    card = render_card(with_record(**names, data=data, run=run), "mit")
+    card = render_card(with_record(**names, data=data, run=run), MIT)
     rows = shown(card)
     one_line = [" ".join(name.split()) for name in ODD]
     assert ["Classes", f"{len(ODD)}: {', '.join(one_line)}"] in rows
@@ -207,7 +209,7 @@ def test_odd_label_in_a_published_folder(
 def test_many_classes_are_cut_short(trained: TrainedModel) -> None:
     names = [f"class {number}" for number in range(1000)]
     record = parse_record(make_record(num_classes=1000, label_names=names))
-    card = render_card(replace(trained, record=record), "mit")
+    card = render_card(replace(trained, record=record), MIT)
     assert "class 19 and 980 more, see `config.json`" in card
     assert "class 20" not in card
 

@@ -15,6 +15,7 @@ from timm.data.config import resolve_model_data_config
 from kdna_zoo.errors import RunError, UserError
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import FILES, write_folder
+from kdna_zoo.release.options import Release
 from kdna_zoo.release.record import parse_record
 
 from .support import ARCH, LABELS, SIZE, contents, logits, make_record
@@ -98,7 +99,7 @@ def test_nothing_of_weights_that_others_published(tmp_path: Path) -> None:
     assert source.tag
     assert source.origin_url
     assert source.test_input_size
-    folder = write_folder(trained_as("resnet10t"), tmp_path / "x", license="MIT")
+    folder = write_folder(trained_as("resnet10t"), tmp_path / "x", about=Release(license="MIT"))
     config = config_of(folder)["pretrained_cfg"]
     assert config["tag"] == "fashion_mnist_sample"
     assert config["license"] == "mit"
@@ -189,7 +190,7 @@ def test_overwrite_replaces_a_published_folder(
     trained: TrainedModel, with_record: WithRecord, tmp_path: Path
 ) -> None:
     folder = write_folder(trained, tmp_path / "x")
-    with pytest.raises(UserError, match=r"is not empty: it holds README.md, config.json, metrics"):
+    with pytest.raises(UserError, match=r"is not empty: it holds LICENSE, README.md, config.json"):
         write_folder(trained, folder)
     write_folder(with_record(label_names=["a", "b", "c"]), folder, overwrite=True)
     assert config_of(folder)["label_names"] == ["a", "b", "c"]
@@ -255,5 +256,5 @@ def test_no_room_for_the_weights(trained: TrainedModel, tmp_path: Path) -> None:
 
 def test_odd_licence(trained: TrainedModel, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'Apache 2.0' is no licence identifier.*apache-2.0"):
-        write_folder(trained, tmp_path / "x", license="Apache 2.0")
+        write_folder(trained, tmp_path / "x", about=Release(license="Apache 2.0"))
     assert list(tmp_path.iterdir()) == []

@@ -9,6 +9,7 @@ from kdna_zoo.commands import publish
 from kdna_zoo.errors import UserError
 from kdna_zoo.release.card import render_card
 from kdna_zoo.release.folder import FILES
+from kdna_zoo.release.options import Release
 
 from .support import logits
 from .training import TinyClassifier
@@ -64,7 +65,7 @@ def test_licence(raw_run: tuple[Path, TinyClassifier], tmp_path: Path, trained: 
     run(raw_run[0], "--to", tmp_path / "x", "--license", "cc-by-4.0")
     readme = (tmp_path / "x" / "README.md").read_text(encoding="utf-8")
     assert "\nlicense: cc-by-4.0\n" in readme
-    assert readme == render_card(trained, "cc-by-4.0").rstrip("\n") + "\n"
+    assert readme == render_card(trained, Release(license="cc-by-4.0"))
 
 
 def test_folder_that_is_not_empty(raw_run: tuple[Path, TinyClassifier], tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""Writes what the weights manifest says of a release, from the files of its folder."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from kdna_zoo.atomic import replaced_file
+from kdna_zoo.errors import UserError
+from kdna_zoo.models.fetch import file_sha256
+from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, read_manifest, write_manifest
+from kdna_zoo.paths import checkout
+from kdna_zoo.release.record import DATA_CONFIG_KEYS
+
+
+def folder_name(folder: Path) -> str:
+    """Return the ``network.tag`` that a published folder holds.
+
+    Raises:
+        UserError: If it is no published folder.
+    """
+    config = _read(folder / "config.json")
+    return f"{config['architecture']}.{config['pretrained_cfg']['tag']}"
+
+
+def describe_folder(
+    folder: Path,
+    repo_id: str | None = None,
+    revision: str | None = None,
+    version: str | None = None,
+) -> Weights:
+    """Return what the manifest says of a published folder.
+
+    Args:
+        folder: The folder.
+        repo_id: Where its files lie on the Hub; None: where they are meant to.
+        revision: The commit there; None: not there yet.
+        version: The Hub's tag of that commit.
+    """
+    config, figures = _read(folder / "config.json"), _read(folder / "metrics.json")
+    source = config["pretrained_cfg"]
+    data, run = figures["data"], figures["run"]
+    recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", run["command"] or "")
+    arguments = {k: v for k, v in config.get("model_args", {}).items() if k != "num_classes"}
+    return Weights(
+        repo_id=repo_id or f"{ORGANISATION}/{folder_name(folder)}",
+        revision=revision,
+        version=version,
+        sha256=file_sha256(folder / FILE),
+        size=(folder / FILE).stat().st_size,
+        arch_args=arguments,
+        num_classes=config["num_classes"],
+        label_names=config["label_names"],
+        data_config={key: source[key] for key in DATA_CONFIG_KEYS},
+        license=source["license"],
+        dataset=data["hub_id"] or ", ".join(data["sources"] or []) or data["name"],
+        recipe=recipes[-1] if recipes else None,
+        metrics=_metrics(figures),
+    )
+
+
+def update_manifest(name: str, weights: Weights) -> Path:
+    """Write an entry into the manifest of this checkout, in place of one of that name.
+
+    Returns:
+        The manifest's path.
+
+    Raises:
+        UserError: If this is an installed package, whose manifest is not for writing.
+    """
+    path = manifest_to_write()
+    entries = {**read_manifest(path), name: weights}
+    with replaced_file(path) as fresh:
+        write_manifest(entries, fresh)
+    return path
+
+
+def manifest_to_write() -> Path:
+    """Return the manifest of this checkout.
+
+    Raises:
+        UserError: If this is an installed package.
+    """
+    top = checkout()
+    if top is None:
+        raise UserError(
+            "--update-manifest writes kdna_zoo/models/weights.json of a checkout, and this kdna-zoo"
+            " is installed: run it from a checkout (`pip install -e .`)"
+        )
+    return top / "kdna_zoo" / "models" / "weights.json"
+
+
+def _metrics(figures: dict[str, Any]) -> dict[str, Any] | None:
+    measured = figures["metrics"]
+    if measured is None:
+        return None
+    series = figures.get("seeds")
+    seeds = list(series["top1"]) if series else [figures["run"]["seed"]]
+    return {**measured, "seeds": seeds}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{file.parent} is no published folder: {file.name} cannot be read ({error}). Make one"
+            " with `kdna-zoo publish CKPT --to FOLDER`"
+        ) from error
+    return content
