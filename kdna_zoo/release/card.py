@@ -127,7 +127,8 @@ def _validate_command(record: Record, name: str, repo_id: str | None) -> str | N
     loaded = f"--model.arch {model} --model.pretrained true"
     recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", record.run.command or "")
     if recipes:
-        return " ".join(["kdna-zoo validate", *(f"--config {r}" for r in recipes), loaded])
+        configs = " ".join(f"--config {recipe}" for recipe in recipes)
+        return f"kdna-zoo validate {configs} {loaded} --model.arch_args null"  # the weights' own
     places = [place for place in (record.data.hub_id, *(record.data.sources or [])) if place]
     return f"kdna-zoo validate {loaded} --data.path {places[0]}" if places else None
 

@@ -55,7 +55,8 @@ def test_command_that_measures_again(with_record: WithRecord) -> None:
     card = render_card(trained, Release(tag="fmnist", repo_id="org/x"))
     assert (
         "kdna-zoo validate --config recipes/_base/fmnist.yaml --config recipes/a/fmnist.yaml"
-        " --model.arch test_kdna_resnet.fmnist --model.pretrained true\n" in card
+        " --model.arch test_kdna_resnet.fmnist --model.pretrained true --model.arch_args null\n"
+        in card
     )
     trained = with_record(run={**make_record()["run"], "command": None})
     assert (
