@@ -4,7 +4,8 @@ Which layers are dynamic follows each method's publication, and the published pa
 
 * CondConv: the convolutions of the last three blocks (not shortcuts, not depthwise), the one after
   them, and the classifier;
-* DY-Conv: every convolution but the first.
+* DY-Conv: every convolution but the first;
+* ODConv: the same, without the 1x1 convolutions of shortcuts.
 
 None of them exports to ONNX or TensorRT with the batch size left open: each sample has a kernel of
 its own, the convolution folds the batch into its groups, and their number is a constant there. An
@@ -12,21 +13,23 @@ export for one batch size works ("One batch size" below).
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from timm.models.efficientnet import mobilenetv2_035, mobilenetv2_100
-from timm.models.resnet import BasicBlock, Bottleneck, resnet18
+from timm.models.resnet import BasicBlock, Bottleneck, resnet18, resnet50
 from torch import nn
 
 from kdna_zoo.models._builder import default_cfg, make_base
-from kdna_zoo.peers import CondConv, DYConv, make_dynamic
+from kdna_zoo.peers import CondConv, DYConv, ODConv, make_dynamic
 
 BLOCKS = (BasicBlock, Bottleneck, DepthwiseSeparableConv, InvertedResidual)
 
 _CONDCONV = {"paper_ids": "arXiv:1904.04971", "paper_name": "CondConv"}
 _DYCONV = {"paper_ids": "arXiv:1912.03458", "paper_name": "Dynamic Convolution"}
+_ODCONV = {"paper_name": "Omni-Dimensional Dynamic Convolution", "paper_ids": None}
 _RESNET = {"first_conv": "conv1", "classifier": "fc"}
 _MOBILENETV2 = {"first_conv": "conv_stem", "classifier": "classifier"}
 _TINY = {"input_size": (3, 64, 64), "pool_size": (2, 2)}
@@ -40,6 +43,13 @@ default_cfgs = generate_default_cfgs(
         "dyconv_resnet18": default_cfg(**_RESNET, **_DYCONV),
         "dyconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_DYCONV),
         "test_dyconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_DYCONV, **_TINY),
+        "odconv_resnet18": default_cfg(**_RESNET, **_ODCONV),
+        "odconv4x_resnet18": default_cfg(**_RESNET, **_ODCONV),
+        "odconv_resnet50": default_cfg(**_RESNET, **_ODCONV),
+        "odconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_ODCONV),
+        "odconv4x_mobilenetv2": default_cfg(**_MOBILENETV2, **_ODCONV),
+        "test_odconv_resnet": default_cfg(**_RESNET, **_ODCONV, **_TINY),
+        "test_odconv4x_resnet": default_cfg(**_RESNET, **_ODCONV, **_TINY),
     }
 )
 
@@ -81,6 +91,18 @@ def _dyconv(network: nn.Module) -> nn.Module:
     return make_dynamic(network, DYConv())
 
 
+def _odconv(network: nn.Module, kernels: int = 1) -> nn.Module:
+    chosen = [
+        path
+        for path, layer in network.named_modules()
+        if isinstance(layer, nn.Conv2d) and ".downsample." not in path
+    ]
+    return make_dynamic(network, ODConv(kernels), chosen[1:])
+
+
+_odconv4x = partial(_odconv, kernels=4)
+
+
 @register_model
 def condconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CondConv ResNet-18, 8 kernels: 81,356,384 parameters with 1,000 classes. One batch size."""
@@ -117,3 +139,47 @@ def test_dyconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Modul
     """Tiny DY-Conv MobileNetV2, for tests."""
     args = {"depth_multiplier": 0.6, **kwargs}
     return _build("test_dyconv_mobilenetv2", mobilenetv2_035, _dyconv, pretrained, **args)
+
+
+@register_model
+def odconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ODConv ResNet-18, 1 kernel: 11,943,944 parameters with 1,000 classes. One batch size."""
+    return _build("odconv_resnet18", resnet18, _odconv, pretrained, **kwargs)
+
+
+@register_model
+def odconv4x_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ODConv ResNet-18, 4 kernels: 44,901,640 parameters with 1,000 classes. One batch size."""
+    return _build("odconv4x_resnet18", resnet18, _odconv4x, pretrained, **kwargs)
+
+
+@register_model
+def odconv_resnet50(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ODConv ResNet-50, 1 kernel: 28,635,112 parameters with 1,000 classes. One batch size."""
+    return _build("odconv_resnet50", resnet50, _odconv, pretrained, **kwargs)
+
+
+@register_model
+def odconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ODConv MobileNetV2, 1 kernel: 4,940,185 parameters with 1,000 classes. One batch size."""
+    return _build("odconv_mobilenetv2", mobilenetv2_100, _odconv, pretrained, **kwargs)
+
+
+@register_model
+def odconv4x_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ODConv MobileNetV2, 4 kernels: 11,512,149 parameters with 1,000 classes. One batch size."""
+    return _build("odconv4x_mobilenetv2", mobilenetv2_100, _odconv4x, pretrained, **kwargs)
+
+
+@register_model
+def test_odconv_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Tiny ODConv ResNet, for tests."""
+    args = {**_TINY_RESNET, **kwargs}
+    return _build("test_odconv_resnet", resnet18, _odconv, pretrained, **args)
+
+
+@register_model
+def test_odconv4x_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Tiny ODConv ResNet with 4 kernels, for tests."""
+    args = {**_TINY_RESNET, **kwargs}
+    return _build("test_odconv4x_resnet", resnet18, _odconv4x, pretrained, **args)

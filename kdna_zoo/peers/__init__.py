@@ -1,8 +1,9 @@
 """The other dynamic convolutions, for a fair comparison on the same networks."""
 
-from kdna_zoo.peers.apply import CondConv, DYConv, Operator, make_dynamic
+from kdna_zoo.peers.apply import CondConv, DYConv, ODConv, Operator, make_dynamic
 from kdna_zoo.peers.dynamic import Annealed, DynamicConv2d, PeerError
 from kdna_zoo.peers.mixture import CondConv2d, CondLinear, DYConv2d
+from kdna_zoo.peers.odconv import ODConv2d
 
 __all__ = [
     "Annealed",
@@ -12,6 +13,8 @@ __all__ = [
     "DYConv",
     "DYConv2d",
     "DynamicConv2d",
+    "ODConv",
+    "ODConv2d",
     "Operator",
     "PeerError",
     "make_dynamic",

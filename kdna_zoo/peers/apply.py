@@ -15,6 +15,7 @@ from torch import nn
 from kdna_zoo.errors import did_you_mean
 from kdna_zoo.peers.dynamic import PeerError
 from kdna_zoo.peers.mixture import CondConv2d, CondLinear, DYConv2d
+from kdna_zoo.peers.odconv import ODConv2d
 
 Network = TypeVar("Network", bound=nn.Module)
 Layers = Mapping[str, nn.Module]
@@ -60,6 +61,21 @@ class DYConv:
     def replace(self, layers: Layers) -> Layers:
         """Return the dynamic layer for each ordinary one, by path."""
         return {path: DYConv2d(_conv(path, layer), self.kernels) for path, layer in layers.items()}
+
+
+@dataclass(frozen=True)
+class ODConv:
+    """ODConv.
+
+    Attributes:
+        kernels: Number of kernels in each layer. Published: 1 and 4.
+    """
+
+    kernels: int = 1
+
+    def replace(self, layers: Layers) -> Layers:
+        """Return the dynamic layer for each ordinary one, by path."""
+        return {path: ODConv2d(_conv(path, layer), self.kernels) for path, layer in layers.items()}
 
 
 def make_dynamic(model: Network, operator: Operator, paths: Sequence[str] | None = None) -> Network:

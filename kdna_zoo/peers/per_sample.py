@@ -43,7 +43,7 @@ def conv2d_per_sample(x: Tensor, kernels: Tensor, geometry: Geometry) -> Tensor:
     _, stride, padding, dilation, groups = geometry
     if geometry.shape[2:] == (1, 1) and groups == 1 and not any(padding):
         pixels = x[:, :, :: stride[0], :: stride[1]]
-        return _matrix_product(pixels, kernels.flatten(2), _is_channels_last(x))
+        return _matrix_product(pixels, kernels.flatten(2), is_channels_last(x))
     if x.device.type == "cpu" and groups == 1 and not torch.compiler.is_compiling():
         pairs = zip(torch.split(x, 1), kernels, strict=True)
         return torch.cat([F.conv2d(a, w, None, stride, padding, dilation) for a, w in pairs])
@@ -57,7 +57,7 @@ def conv2d_per_sample(x: Tensor, kernels: Tensor, geometry: Geometry) -> Tensor:
         kernels.shape[0] * groups,
     )
     y = y.view(*kernels.shape[:2], *y.shape[2:])
-    return y.contiguous(memory_format=torch.channels_last) if _is_channels_last(x) else y
+    return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y
 
 
 def _matrix_product(x: Tensor, kernels: Tensor, channels_last: bool) -> Tensor:
@@ -70,5 +70,6 @@ def _matrix_product(x: Tensor, kernels: Tensor, channels_last: bool) -> Tensor:
     return y.view(*y.shape[:2], *x.shape[2:])
 
 
-def _is_channels_last(x: Tensor) -> bool:
+def is_channels_last(x: Tensor) -> bool:
+    """Tell whether a map is in channels_last format and in no other."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()

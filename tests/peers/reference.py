@@ -55,9 +55,13 @@ def mixture(shares: Vector, kernels: Tensor) -> Tensor:
     return mixed.view_as(kernels[0])
 
 
+def convolve(layer: DynamicConv2d, x: Tensor, kernel: Tensor) -> Tensor:
+    """One sample (I, H, W) with its kernel, without bias."""
+    _, (stride, _), (padding, _), (dilation, _), groups = layer.geometry
+    return conv2d(x[None], kernel, None, stride, padding, dilation, groups)[0]
+
+
 def each_sample(layer: DynamicConv2d, x: Tensor, kernel_of: Callable[[Tensor], Tensor]) -> Tensor:
     """Convolve each sample of x (N, I, H, W) with the kernel that `kernel_of` makes for it."""
-    _, (stride, _), (padding, _), (dilation, _), groups = layer.geometry
-    return torch.cat(
-        [conv2d(a[None], kernel_of(a), layer.bias, stride, padding, dilation, groups) for a in x]
-    )
+    y = torch.stack([convolve(layer, sample, kernel_of(sample)) for sample in x])
+    return y if layer.bias is None else y + layer.bias.detach()[:, None, None]

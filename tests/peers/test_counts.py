@@ -11,3 +11,23 @@ from tests.peers.test_contract import parameters
 )
 def test_count_is_the_published_one_as_far_as_it_is_known(name: str, published: float) -> None:
     assert parameters(shapes_only(name)) == pytest.approx(published, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "counted"), [("odconv_resnet18", 11_943_944), ("odconv4x_resnet18", 44_901_640)]
+)
+def test_count_is_the_official_codes(name: str, counted: int) -> None:
+    assert parameters(shapes_only(name)) == counted
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("odconv_resnet50", 28.64e6),
+        ("odconv_mobilenetv2", 4.94e6),
+        ("odconv4x_mobilenetv2", 11.51e6),
+    ],
+)
+def test_count_is_that_of_the_official_table(name: str, published: float) -> None:
+    """Two decimals of millions, from the README of each official repository."""
+    assert parameters(shapes_only(name)) == pytest.approx(published, abs=0.005e6)

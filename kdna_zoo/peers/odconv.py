@@ -1,0 +1,158 @@
+"""ODConv: attention over input channels, filters, kernel positions and K kernels.
+
+Source: Li, Zhou and Yao, Omni-Dimensional Dynamic Convolution, ICLR 2022. From one squeezed vector
+h = ReLU(BN(FC(GAP(x)))) come four attentions, all logits divided by a temperature T:
+
+    c = sigmoid (N, I)    f = sigmoid (N, O)    s = sigmoid (N, K K)    a = softmax (N, kernels)
+    y = f * conv(c * x, s * sum_k a_k W_k)
+
+Left out are f for depthwise convolutions, s for 1x1 and a for one kernel. T falls from 30 to 1 over
+the first ten epochs.
+
+The same sums are taken in the order that costs least. c and f scale whichever is smaller, map or
+kernel. With one kernel s needs no kernel for each sample where the map has few pixels: it scales
+the columns of the unfolded input, and all samples share one matrix product. A single 1x1 kernel is
+an ordinary convolution. All other cases have a kernel for each sample (per_sample.py), so that a
+network of these exports to ONNX for one batch size alone.
+
+Shapes: N batch, I input channels (over groups), O output channels, P kernel positions, H W.
+"""
+
+import math
+
+import torch
+import torch.fx
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdna_zoo.layers.pointwise import gated_pointwise
+from kdna_zoo.peers.dynamic import Annealed, DynamicConv2d, Squeeze
+from kdna_zoo.peers.per_sample import Geometry, conv2d_per_sample, is_channels_last
+
+torch.fx.wrap("omni_conv2d")  # a step of its own in a trace, whose shapes are not known
+
+FEW = 4  # a map has few pixels if this many times of them are no more than the output channels
+
+
+class ODConv2d(DynamicConv2d, Annealed):
+    """Omni-dimensional dynamic convolution, in the place of ``conv``.
+
+    Args:
+        conv: The convolution to replace.
+        kernels: Number of kernels. Published: 1 and 4.
+    """
+
+    start, end, anneal_epochs = 30.0, 1.0, 10.0
+
+    def __init__(self, conv: nn.Conv2d, kernels: int = 1) -> None:
+        super().__init__(conv)
+        depthwise = self.geometry.groups == self.in_channels == self.out_channels
+        positions = math.prod(self.geometry.shape[2:])
+        self.sizes = (
+            self.in_channels,
+            0 if depthwise else self.out_channels,
+            positions if positions > 1 else 0,
+            kernels if kernels > 1 else 0,
+        )
+        hidden = max(self.in_channels // 16, 16)
+        self.squeeze = Squeeze(self.in_channels, hidden, norm=True)
+        self.heads = nn.Linear(hidden, sum(self.sizes))
+        self.weight = nn.Parameter(torch.empty(kernels, math.prod(self.geometry.shape)))
+        self._start()
+
+    def _start(self) -> None:
+        """Start each kernel and each head by itself, as published: normal, by the fan-out."""
+        kernels = [kernel.view(self.geometry.shape) for kernel in self.weight.data]
+        heads = torch.split(self.heads.weight.data, list(self.sizes))
+        for weight in (*kernels, self.squeeze.fc.weight, *heads):
+            if len(weight):
+                nn.init.kaiming_normal_(weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(self.heads.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return f * conv(c * x, s * sum_k a_k W_k)."""
+        logits = self.heads(self.squeeze(x)) / self.annealed
+        return omni_conv2d(x, logits, self.sizes, self.weight, self.bias, self.geometry)
+
+
+def omni_conv2d(
+    x: Tensor,
+    logits: Tensor,
+    sizes: tuple[int, ...],
+    weight: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+) -> Tensor:
+    """Convolve with all attentions that there are.
+
+    Args:
+        x: (N, I * groups, H, W).
+        logits: Of the attentions side by side, (N, sum(sizes)).
+        sizes: Of channel, filter, spatial and kernel attention; 0 for one left out.
+        weight: (kernels, O I P).
+        bias: (O,), or None.
+        geometry: Shape of a kernel, stride, padding, dilation and groups.
+    """
+    channel, filters, spatial, mix = torch.split(logits, list(sizes), dim=1)
+    c, f, s = channel.sigmoid(), filters.sigmoid(), spatial.sigmoid()
+    pixels = x.shape[2] * x.shape[3] // math.prod(geometry.stride)
+    if not sizes[2] and not sizes[3]:
+        y = _ordinary(x, c, weight.view(geometry.shape), geometry)
+    elif not sizes[3] and geometry.groups == 1 and FEW * pixels <= geometry.shape[0]:
+        y = _shared(x * c[:, :, None, None], s, weight, geometry)
+    else:
+        kernels = mix.softmax(dim=1) @ weight if sizes[3] else weight  # (N or 1, O I P)
+        return _per_sample(x, c, f, s, kernels, bias, geometry, pixels)
+    y = y * f[:, :, None, None] if sizes[1] else y
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _ordinary(x: Tensor, c: Tensor, kernel: Tensor, geometry: Geometry) -> Tensor:
+    """Return conv(c * x, W) for one 1x1 kernel W."""
+    _, stride, padding, dilation, groups = geometry
+    if stride == (1, 1) and padding == (0, 0) and groups == 1:
+        return gated_pointwise(x, c, kernel, None)
+    return F.conv2d(x * c[:, :, None, None], kernel, None, stride, padding, dilation, groups)
+
+
+def _shared(x: Tensor, s: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
+    """Return conv(x, s * W) for one kernel W, by one matrix product over all samples."""
+    shape, stride, padding, dilation, _ = geometry
+    columns = F.unfold(x, shape[2:], dilation, padding, stride)  # (N, I P, H' W')
+    columns = columns.view(x.shape[0], shape[1], s.shape[1], -1) * s[:, None, :, None]
+    y = weight.view(shape[0], -1) @ columns.permute(1, 2, 0, 3).flatten(0, 1).flatten(1)
+    height = (x.shape[2] + 2 * padding[0] - dilation[0] * (shape[2] - 1) - 1) // stride[0] + 1
+    y = y.view(shape[0], x.shape[0], height, -1).transpose(0, 1)
+    last = is_channels_last(x)
+    return y.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def _per_sample(
+    x: Tensor,
+    c: Tensor,
+    f: Tensor,
+    s: Tensor,
+    kernels: Tensor,
+    bias: Tensor | None,
+    geometry: Geometry,
+    pixels: int,
+) -> Tensor:
+    """Return f * conv(c * x, s * W_n), with c and f on the kernel where that is the smaller."""
+    N, (out, per_group, *size), groups = x.shape[0], geometry.shape, geometry.groups
+    kernels = kernels.view(-1, out, per_group, math.prod(size))
+    wide = pixels > out  # then the map is larger than the kernel
+    scale = s[:, None] if s.shape[1] else None  # (N, 1, P), of all input channels
+    if wide:
+        by_channel = c.view(N, groups, per_group, 1)
+        scale = by_channel if scale is None else by_channel * scale[:, None]
+        scale = scale.repeat_interleave(out // groups, dim=1) if groups > 1 else scale
+        kernels = kernels * scale  # (N, O, I, P)
+        kernels = kernels * f[:, :, None, None] if f.shape[1] else kernels
+    elif scale is not None:
+        kernels = (
+            kernels * scale.expand(-1, per_group, -1)[:, None].contiguous()
+        )  # long rows, not P
+    x = x if wide else x * c[:, :, None, None]
+    y = conv2d_per_sample(x, kernels.view(N, out, per_group, *size), geometry)
+    y = y if wide or not f.shape[1] else y * f[:, :, None, None]
+    return y if bias is None else y + bias[:, None, None]
