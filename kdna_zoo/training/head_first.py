@@ -41,11 +41,18 @@ class HeadFirst(Callback):
                 "--trainer.strategy ddp_find_unused_parameters_true"
             )
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Freeze the body where a run goes on within an epoch, whose start it is not told."""
+        self._freeze(trainer, pl_module)
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Freeze the body, or thaw it once its time has come."""
+        self._freeze(trainer, pl_module)
+        if trainer.current_epoch == self.epochs:
+            BaseFinetuning.make_trainable(pl_module.model)
+
+    def _freeze(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         network: Any = pl_module.model
         if trainer.current_epoch < self.epochs:
             BaseFinetuning.freeze(network, train_bn=False)
             BaseFinetuning.make_trainable(network.get_classifier())
-        elif trainer.current_epoch == self.epochs:
-            BaseFinetuning.make_trainable(network)

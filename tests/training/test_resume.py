@@ -110,6 +110,16 @@ def test_the_position_is_kept_where_the_loader_is_made_early(
     assert_same_run(tmp_path, whole)
 
 
+def test_the_head_comes_first_in_a_resumed_epoch_too(tmp_path: Path) -> None:
+    """Lightning does not tell callbacks of the start of an epoch that it goes on in."""
+    head = ("--head_first.epochs=1", "--trainer.max_epochs=1", "--resume")
+    options = (*head, "--last_checkpoint.every_n_train_steps=1")
+    assert run(arguments(tmp_path / "whole", *options)) == 0
+    assert run(arguments(tmp_path / "killed", *options, *signalled(3))) == -signal.SIGKILL
+    assert run(arguments(tmp_path / "killed", *options)) == 0
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+
 def test_what_a_resumed_run_says_of_itself(tmp_path: Path) -> None:
     first = arguments(tmp_path, "--trainer.max_epochs=1")
     assert run(first) == 0
