@@ -121,16 +121,13 @@ class LastCheckpoint(Checkpoint):
             self._stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save, and stop if a signal came."""
+        """Save, and stop if a signal came; what ends a run within an epoch ends that too."""
         epochs = trainer.current_epoch + 1
-        if epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs:
+        ends = epochs == trainer.max_epochs or trainer.should_stop
+        if epochs % self.every_n_epochs == 0 or ends:
             self._save(trainer)
         if self.signals.due(trainer, now=True):
             self._stop(trainer)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save what ``max_steps`` or early stopping ended within an epoch."""
-        self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if self._saved_step != trainer.global_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -86,6 +86,16 @@ def test_a_resumed_average_goes_on(tmp_path: Path) -> None:
     assert int(whole["averaging_state"]["n_averaged"]) == 6
 
 
+def test_a_run_that_ends_between_checkpoints_keeps_its_live_weights(tmp_path: Path) -> None:
+    """At the very end the average takes their place in the network."""
+    seldom = ("--last_checkpoint.every_n_epochs=9", "--trainer.max_steps=2")
+    more = ("--trainer.max_epochs=9", "--resume")
+    for _ in range(2):  # the second time there is nothing left to do
+        checkpoint = last(fit(tmp_path, *SHORT, *seldom, *more))
+        live, average = (checkpoint[key] for key in ("current_model_state", "state_dict"))
+        assert not torch.equal(live["model.conv1.weight"], average["model.conv1.weight"])
+
+
 def test_decay_out_of_range(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--ema.decay=1.5", f"--trainer.default_root_dir={tmp_path}"]) == 2
     assert "ema.decay must be at least 0 (no average) and below 1" in capsys.readouterr().err
