@@ -74,8 +74,8 @@ class ImageData(pl.LightningDataModule):
             reported. In training the next image takes its place; elsewhere it is left out.
         bad_image_limit: How many images to skip at most, on each device.
         streaming: Whether to read the data while training, without a download or a copy on disk
-            first. Whole splits only, and nothing to predict on. A run that is resumed goes on from
-            the last whole epoch.
+            first. Whole splits only, and nothing to predict on. A run that is resumed reads the
+            epoch again up to where it stood.
         stream: How to stream.
     """
 

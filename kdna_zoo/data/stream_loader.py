@@ -55,6 +55,7 @@ class StreamLoader:
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
             worker_init_fn=leave_signals_to_the_trainer,
+            generator=torch.Generator(),  # to begin an epoch, it would draw from the global one
         )
 
     def __len__(self) -> int:

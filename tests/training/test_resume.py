@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from kdna_zoo.cli import main
+from kdna_zoo.data.loading import EMBEDDED
 from kdna_zoo.training import command
 from tests.training.killed import EPOCHS, STEPS_PER_EPOCH, arguments, run, signalled
 
@@ -108,6 +109,16 @@ def test_the_position_is_kept_where_the_loader_is_made_early(
     early = "--trainer.callbacks+=tests.training.test_resume.ReadsSteps"
     assert run(arguments(tmp_path, *options, "--resume", early)) == 0
     assert_same_run(tmp_path, whole)
+
+
+def test_a_stream_goes_on_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    stream = ("--data.streaming=true", f"--data.path={EMBEDDED}", "--data.train_split=test")
+    loader = ("--data.num_workers=2", "--data.batch_size=200")
+    options = (*stream, *loader, "--last_checkpoint.every_n_train_steps=1", "--resume")
+    assert run(arguments(tmp_path / "whole", *options)) == 0
+    assert run(arguments(tmp_path / "killed", *options, *signalled(7))) == -signal.SIGKILL
+    assert run(arguments(tmp_path / "killed", *options)) == 0
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
 
 
 def test_the_head_comes_first_in_a_resumed_epoch_too(tmp_path: Path) -> None:
