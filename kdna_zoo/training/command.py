@@ -43,8 +43,9 @@ from kdna_zoo.training.summary import RunSummary
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
 RESUME = (
-    "go on with the newest run in trainer.default_root_dir from its newest whole checkpoint, in "
-    "its folder; from the start where there is none. (--ckpt_path FILE begins a new run from it.)"
+    "go on with the newest run in trainer.default_root_dir that has a whole checkpoint, from the "
+    "newest, in its folder; from the start where there is none. (--ckpt_path FILE begins a new run "
+    "from it.)"
 )
 SKIP = "leave out up to so many steps with a loss or gradient that is not finite, before stopping"
 KILLED_WORKER = r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)"

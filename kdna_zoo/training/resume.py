@@ -1,4 +1,4 @@
-"""Finding the checkpoint to go on from: the newest of the newest run that is whole."""
+"""Finding the checkpoint to go on from: the newest whole one of the newest run that has one."""
 
 import re
 from collections.abc import Mapping
@@ -55,7 +55,9 @@ def find_run(config: Any) -> Resumption | None:
 
 
 def find_resumption(folder: Path, checkpoints: str | None = None) -> Resumption | None:
-    """Find the newest whole checkpoint of the newest run in a folder, and say what is found.
+    """Find the newest run in a folder that has a whole checkpoint, and its newest; say what it is.
+
+    A run that ended before its first checkpoint, by a mistyped option for one, is passed over.
 
     Args:
         folder: Where the run folders lie (``trainer.default_root_dir``).
@@ -64,28 +66,39 @@ def find_resumption(folder: Path, checkpoints: str | None = None) -> Resumption 
     Returns:
         None if there is none, so that the same command begins a run and goes on with it.
     """
-    version = newest_version(folder)
-    run = folder if version is None else folder / f"version_{version}"
-    files = [*Path(checkpoints or run / "checkpoints").glob("*.ckpt"), *folder.glob(REQUEUED)]
+    versions = list_versions(folder)
+    runs: list[int | None] = [*versions] or [None]
+    for version in runs[:1] if checkpoints else runs:  # those in one folder are the newest run's
+        run = folder if version is None else folder / f"version_{version}"
+        found = _find_checkpoint(Path(checkpoints or run / "checkpoints"), folder, run.name)
+        if found is not None:
+            path, step = found
+            rank_zero_info(f"resuming from {path}, after step {step}")
+            return Resumption(path, version, step)
+        rank_zero_warn(f"no whole checkpoint in {run}")
+    rank_zero_warn(f"nothing to resume in {folder}: beginning from the start")
+    return None
+
+
+def _find_checkpoint(checkpoints: Path, folder: Path, run: str) -> tuple[Path, int] | None:
+    """Return a run's newest whole checkpoint and its step."""
+    files = [*checkpoints.glob("*.ckpt"), *folder.glob(REQUEUED)]
     for path in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
         try:
             checkpoint = open_checkpoint(path)
         except UserError as error:
             rank_zero_warn(f"{error} Looking for the checkpoint before it.")
             continue
-        if path.match(REQUEUED) and _folder(checkpoint) not in (None, run.name):
+        if path.match(REQUEUED) and _folder(checkpoint) not in (None, run):
             continue
-        step = int(checkpoint["global_step"])
-        rank_zero_info(f"resuming from {path}, after step {step}")
-        return Resumption(path, version, step)
-    rank_zero_warn(f"nothing to resume in {run}: beginning from the start")
+        return path, int(checkpoint["global_step"])
     return None
 
 
-def newest_version(folder: Path) -> int | None:
-    """Return the highest N of the ``version_N`` folders in a folder."""
+def list_versions(folder: Path) -> list[int]:
+    """Return the N of the ``version_N`` folders in a folder, the highest first."""
     found = (re.fullmatch(r"version_(\d+)", path.name) for path in folder.glob("version_*"))
-    return max((int(match[1]) for match in found if match), default=None)
+    return sorted((int(match[1]) for match in found if match), reverse=True)
 
 
 def _folder(checkpoint: Mapping[str, Any]) -> str | None:

@@ -170,6 +170,17 @@ def test_a_checkpoint_file_begins_a_run_of_its_own(tmp_path: Path) -> None:
     assert last(tmp_path, 1)["global_step"] == STEPS
 
 
+def test_a_run_without_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    """A mistyped start after a long run does not have that begin again."""
+    assert run(arguments(tmp_path, "--trainer.max_epochs=1")) == 0
+    assert run(arguments(tmp_path, "--model.optimizer.opt=sdg")) == 2
+    assert (tmp_path / "version_1").exists()
+    with pytest.warns(UserWarning, match=r"no whole checkpoint in .*version_1"):
+        assert main(arguments(tmp_path, "--resume")) == 0
+    assert last(tmp_path)["global_step"] == STEPS
+    assert not (tmp_path / "version_2").exists()
+
+
 def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="nothing to resume in .*: beginning from the start"):
         assert main(arguments(tmp_path, "--trainer.max_epochs=1", "--resume")) == 0
