@@ -100,6 +100,23 @@ def build_kdna(
     return network
 
 
+def build_peer(
+    variant: str,
+    base: Callable[..., nn.Module],
+    change: Callable[[nn.Module], nn.Module],
+    pretrained: bool,
+    **kwargs: Any,
+) -> nn.Module:
+    """Build timm's ``base`` as registered under ``variant``; ``change`` makes layers dynamic."""
+
+    def build(**model_args: Any) -> nn.Module:
+        return change(make_base(base, model_args))
+
+    nested = base.__name__.startswith("mobilenet")
+    features = {"flatten_sequential": True} if nested else {}
+    return build_model_with_cfg(build, variant, pretrained, feature_cfg=features, **kwargs)
+
+
 def make_base(base: Callable[..., nn.Module], model_args: dict[str, Any]) -> nn.Module:
     """Build timm's network that another stands on, and note on it which that is."""
     network = base(pretrained=False, **model_args)

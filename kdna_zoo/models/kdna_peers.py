@@ -12,17 +12,16 @@ its own, the convolution folds the batch into its groups, and their number is a 
 export for one batch size works ("One batch size" below).
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs, register_model
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from timm.models.efficientnet import mobilenetv2_035, mobilenetv2_100
 from timm.models.resnet import BasicBlock, Bottleneck, resnet18, resnet50
 from torch import nn
 
-from kdna_zoo.models._builder import default_cfg, make_base
+from kdna_zoo.models._builder import build_peer, default_cfg
 from kdna_zoo.peers import CondConv, DYConv, ODConv, make_dynamic
 
 BLOCKS = (BasicBlock, Bottleneck, DepthwiseSeparableConv, InvertedResidual)
@@ -52,23 +51,6 @@ default_cfgs = generate_default_cfgs(
         "test_odconv4x_resnet": default_cfg(**_RESNET, **_ODCONV, **_TINY),
     }
 )
-
-
-def _build(
-    variant: str,
-    base: Callable[..., nn.Module],
-    change: Callable[[nn.Module], nn.Module],
-    pretrained: bool,
-    **kwargs: Any,
-) -> nn.Module:
-    """Build timm's ``base`` and let ``change`` make its layers dynamic."""
-
-    def build(**model_args: Any) -> nn.Module:
-        return change(make_base(base, model_args))
-
-    in_stages = default_cfgs[variant].default.first_conv == "conv_stem"
-    features = {"flatten_sequential": True} if in_stages else {}
-    return build_model_with_cfg(build, variant, pretrained, feature_cfg=features, **kwargs)
 
 
 def _condconv(network: nn.Module) -> nn.Module:
@@ -106,80 +88,80 @@ _odconv4x = partial(_odconv, kernels=4)
 @register_model
 def condconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CondConv ResNet-18, 8 kernels: 81,356,384 parameters with 1,000 classes. One batch size."""
-    return _build("condconv_resnet18", resnet18, _condconv, pretrained, **kwargs)
+    return build_peer("condconv_resnet18", resnet18, _condconv, pretrained, **kwargs)
 
 
 @register_model
 def condconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CondConv MobileNetV2, 8 kernels: 22,898,216 parameters with 1,000 classes. One batch size."""
-    return _build("condconv_mobilenetv2", mobilenetv2_100, _condconv, pretrained, **kwargs)
+    return build_peer("condconv_mobilenetv2", mobilenetv2_100, _condconv, pretrained, **kwargs)
 
 
 @register_model
 def test_condconv_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Tiny CondConv ResNet, for tests."""
     args = {**_TINY_RESNET, **kwargs}
-    return _build("test_condconv_resnet", resnet18, _condconv, pretrained, **args)
+    return build_peer("test_condconv_resnet", resnet18, _condconv, pretrained, **args)
 
 
 @register_model
 def dyconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """DY-Conv ResNet-18, 4 kernels: 45,475,008 parameters with 1,000 classes. One batch size."""
-    return _build("dyconv_resnet18", resnet18, _dyconv, pretrained, **kwargs)
+    return build_peer("dyconv_resnet18", resnet18, _dyconv, pretrained, **kwargs)
 
 
 @register_model
 def dyconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """DY-Conv MobileNetV2, 4 kernels: 12,416,576 parameters with 1,000 classes. One batch size."""
-    return _build("dyconv_mobilenetv2", mobilenetv2_100, _dyconv, pretrained, **kwargs)
+    return build_peer("dyconv_mobilenetv2", mobilenetv2_100, _dyconv, pretrained, **kwargs)
 
 
 @register_model
 def test_dyconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Tiny DY-Conv MobileNetV2, for tests."""
     args = {"depth_multiplier": 0.6, **kwargs}
-    return _build("test_dyconv_mobilenetv2", mobilenetv2_035, _dyconv, pretrained, **args)
+    return build_peer("test_dyconv_mobilenetv2", mobilenetv2_035, _dyconv, pretrained, **args)
 
 
 @register_model
 def odconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ODConv ResNet-18, 1 kernel: 11,943,944 parameters with 1,000 classes. One batch size."""
-    return _build("odconv_resnet18", resnet18, _odconv, pretrained, **kwargs)
+    return build_peer("odconv_resnet18", resnet18, _odconv, pretrained, **kwargs)
 
 
 @register_model
 def odconv4x_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ODConv ResNet-18, 4 kernels: 44,901,640 parameters with 1,000 classes. One batch size."""
-    return _build("odconv4x_resnet18", resnet18, _odconv4x, pretrained, **kwargs)
+    return build_peer("odconv4x_resnet18", resnet18, _odconv4x, pretrained, **kwargs)
 
 
 @register_model
 def odconv_resnet50(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ODConv ResNet-50, 1 kernel: 28,635,112 parameters with 1,000 classes. One batch size."""
-    return _build("odconv_resnet50", resnet50, _odconv, pretrained, **kwargs)
+    return build_peer("odconv_resnet50", resnet50, _odconv, pretrained, **kwargs)
 
 
 @register_model
 def odconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ODConv MobileNetV2, 1 kernel: 4,940,185 parameters with 1,000 classes. One batch size."""
-    return _build("odconv_mobilenetv2", mobilenetv2_100, _odconv, pretrained, **kwargs)
+    return build_peer("odconv_mobilenetv2", mobilenetv2_100, _odconv, pretrained, **kwargs)
 
 
 @register_model
 def odconv4x_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ODConv MobileNetV2, 4 kernels: 11,512,149 parameters with 1,000 classes. One batch size."""
-    return _build("odconv4x_mobilenetv2", mobilenetv2_100, _odconv4x, pretrained, **kwargs)
+    return build_peer("odconv4x_mobilenetv2", mobilenetv2_100, _odconv4x, pretrained, **kwargs)
 
 
 @register_model
 def test_odconv_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Tiny ODConv ResNet, for tests."""
     args = {**_TINY_RESNET, **kwargs}
-    return _build("test_odconv_resnet", resnet18, _odconv, pretrained, **args)
+    return build_peer("test_odconv_resnet", resnet18, _odconv, pretrained, **args)
 
 
 @register_model
 def test_odconv4x_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Tiny ODConv ResNet with 4 kernels, for tests."""
     args = {**_TINY_RESNET, **kwargs}
-    return _build("test_odconv4x_resnet", resnet18, _odconv4x, pretrained, **args)
+    return build_peer("test_odconv4x_resnet", resnet18, _odconv4x, pretrained, **args)

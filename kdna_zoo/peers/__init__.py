@@ -1,7 +1,8 @@
 """The other dynamic convolutions, for a fair comparison on the same networks."""
 
-from kdna_zoo.peers.apply import CondConv, DYConv, ODConv, Operator, make_dynamic
+from kdna_zoo.peers.apply import CondConv, DYConv, KernelWarehouse, ODConv, Operator, make_dynamic
 from kdna_zoo.peers.dynamic import Annealed, DynamicConv2d, PeerError
+from kdna_zoo.peers.kernel_warehouse import KWConv2d, KWLinear, Store, Warehouse
 from kdna_zoo.peers.mixture import CondConv2d, CondLinear, DYConv2d
 from kdna_zoo.peers.odconv import ODConv2d
 
@@ -13,9 +14,14 @@ __all__ = [
     "DYConv",
     "DYConv2d",
     "DynamicConv2d",
+    "KWConv2d",
+    "KWLinear",
+    "KernelWarehouse",
     "ODConv",
     "ODConv2d",
     "Operator",
     "PeerError",
+    "Store",
+    "Warehouse",
     "make_dynamic",
 ]

@@ -6,7 +6,7 @@ An operator is a small frozen dataclass that says which, with its options; `make
 for the layers that take the places of ordinary ones.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -14,6 +14,7 @@ from torch import nn
 
 from kdna_zoo.errors import did_you_mean
 from kdna_zoo.peers.dynamic import PeerError
+from kdna_zoo.peers.kernel_warehouse import Store, share_warehouse
 from kdna_zoo.peers.mixture import CondConv2d, CondLinear, DYConv2d
 from kdna_zoo.peers.odconv import ODConv2d
 
@@ -78,6 +79,40 @@ class ODConv:
         return {path: ODConv2d(_conv(path, layer), self.kernels) for path, layer in layers.items()}
 
 
+def _top_level(path: str) -> Store:
+    return Store(path.split(".")[0])
+
+
+@dataclass(frozen=True)
+class KernelWarehouse:
+    """KernelWarehouse, which takes linear layers too (`KWLinear`).
+
+    Attributes:
+        store: Says which warehouse the layer at a path draws on; layers with equal stores share
+            one. By default the layers of each top-level module share one, with as many cells as
+            they have pieces.
+        reduction: The squeezed vector has I over this many numbers, at least 16. Published: 16.
+    """
+
+    store: Callable[[str], Store] = _top_level
+    reduction: int = 16
+
+    def replace(self, layers: Layers) -> Layers:
+        """Return the dynamic layer for each ordinary one, by path."""
+        stores: dict[Store, dict[str, nn.Conv2d | nn.Linear]] = {}
+        for path, layer in layers.items():
+            taken = layer if isinstance(layer, nn.Linear) else _conv(path, layer)
+            stores.setdefault(self.store(path), {})[path] = taken
+        made: dict[str, nn.Module] = {}
+        for store, taken_in in stores.items():
+            if not (store.budget >= 1 or 0 < store.budget <= 0.5):
+                raise PeerError(
+                    f"the budget of a warehouse must be 1 or more, or 1/2 or less, got {store}"
+                )
+            made |= share_warehouse(taken_in, store, self.reduction)
+        return made
+
+
 def make_dynamic(model: Network, operator: Operator, paths: Sequence[str] | None = None) -> Network:
     """Replace layers of a network by an operator's; the network is changed in place and returned.
 
@@ -117,6 +152,6 @@ def _conv(path: str, layer: nn.Module) -> nn.Conv2d:
     if type(layer) is not nn.Conv2d:
         raise PeerError(
             f"{path!r} is a {type(layer).__name__}, and only a plain Conv2d can be made dynamic "
-            "(CondConv takes a Linear too)"
+            "(CondConv and KernelWarehouse take a Linear too)"
         )
     return layer

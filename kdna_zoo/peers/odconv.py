@@ -27,11 +27,9 @@ from torch import Tensor, nn
 
 from kdna_zoo.layers.pointwise import gated_pointwise
 from kdna_zoo.peers.dynamic import Annealed, DynamicConv2d, Squeeze
-from kdna_zoo.peers.per_sample import Geometry, conv2d_per_sample, is_channels_last
+from kdna_zoo.peers.per_sample import Geometry, conv2d_per_sample, fold, has_few_pixels, unfold
 
 torch.fx.wrap("omni_conv2d")  # a step of its own in a trace, whose shapes are not known
-
-FEW = 4  # a map has few pixels if this many times of them are no more than the output channels
 
 
 class ODConv2d(DynamicConv2d, Annealed):
@@ -95,14 +93,13 @@ def omni_conv2d(
     """
     channel, filters, spatial, mix = torch.split(logits, list(sizes), dim=1)
     c, f, s = channel.sigmoid(), filters.sigmoid(), spatial.sigmoid()
-    pixels = x.shape[2] * x.shape[3] // math.prod(geometry.stride)
     if not sizes[2] and not sizes[3]:
         y = _ordinary(x, c, weight.view(geometry.shape), geometry)
-    elif not sizes[3] and geometry.groups == 1 and FEW * pixels <= geometry.shape[0]:
+    elif not sizes[3] and has_few_pixels(x, geometry):
         y = _shared(x * c[:, :, None, None], s, weight, geometry)
     else:
         kernels = mix.softmax(dim=1) @ weight if sizes[3] else weight  # (N or 1, O I P)
-        return _per_sample(x, c, f, s, kernels, bias, geometry, pixels)
+        return _per_sample(x, c, f, s, kernels, bias, geometry)
     y = y * f[:, :, None, None] if sizes[1] else y
     return y if bias is None else y + bias[:, None, None]
 
@@ -117,14 +114,10 @@ def _ordinary(x: Tensor, c: Tensor, kernel: Tensor, geometry: Geometry) -> Tenso
 
 def _shared(x: Tensor, s: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
     """Return conv(x, s * W) for one kernel W, by one matrix product over all samples."""
-    shape, stride, padding, dilation, _ = geometry
-    columns = F.unfold(x, shape[2:], dilation, padding, stride)  # (N, I P, H' W')
-    columns = columns.view(x.shape[0], shape[1], s.shape[1], -1) * s[:, None, :, None]
-    y = weight.view(shape[0], -1) @ columns.permute(1, 2, 0, 3).flatten(0, 1).flatten(1)
-    height = (x.shape[2] + 2 * padding[0] - dilation[0] * (shape[2] - 1) - 1) // stride[0] + 1
-    y = y.view(shape[0], x.shape[0], height, -1).transpose(0, 1)
-    last = is_channels_last(x)
-    return y.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+    columns = unfold(x, geometry) * s[:, None, :, None]  # (N, I, P, H' W')
+    columns = columns.permute(1, 2, 0, 3).flatten(0, 1)  # (I P, N, H' W')
+    y = weight.view(geometry.shape[0], -1) @ columns.flatten(1)  # (O, N H' W')
+    return fold(y.view(-1, *columns.shape[1:]).transpose(0, 1), x, geometry)
 
 
 def _per_sample(
@@ -135,11 +128,11 @@ def _per_sample(
     kernels: Tensor,
     bias: Tensor | None,
     geometry: Geometry,
-    pixels: int,
 ) -> Tensor:
     """Return f * conv(c * x, s * W_n), with c and f on the kernel where that is the smaller."""
     N, (out, per_group, *size), groups = x.shape[0], geometry.shape, geometry.groups
     kernels = kernels.view(-1, out, per_group, math.prod(size))
+    pixels = x.shape[2] * x.shape[3] // math.prod(geometry.stride)
     wide = pixels > out  # then the map is larger than the kernel
     scale = s[:, None] if s.shape[1] else None  # (N, 1, P), of all input channels
     if wide:

@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+FEW = 4  # pixels are few if so many times of them are no more than the output channels
+
 
 class Geometry(NamedTuple):
     """What a convolution is, but for its kernel's values; each as ``torch.nn.Conv2d`` has it."""
@@ -58,6 +60,45 @@ def conv2d_per_sample(x: Tensor, kernels: Tensor, geometry: Geometry) -> Tensor:
     )
     y = y.view(*kernels.shape[:2], *y.shape[2:])
     return y.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else y
+
+
+def has_few_pixels(x: Tensor, geometry: Geometry) -> bool:
+    """Tell whether the output map is so small beside the kernel that unfolding the input pays."""
+    pixels = x.shape[2] * x.shape[3] // (geometry.stride[0] * geometry.stride[1])
+    return geometry.groups == 1 and FEW * pixels <= geometry.shape[0]
+
+
+def unfold(x: Tensor, geometry: Geometry) -> Tensor:
+    """Return the input under each kernel position: (N, I, H, W) -> (N, I, P, H' W')."""
+    shape, stride, padding, dilation, _ = geometry
+    columns = F.unfold(x, shape[2:], dilation, padding, stride)
+    return columns.view(x.shape[0], shape[1], -1, columns.shape[2])
+
+
+def fold(y: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    """Return the output (N, O, H' W') as a map (N, O, H', W'), in the memory format of ``x``."""
+    shape, stride, padding, dilation, _ = geometry
+    height = (x.shape[2] + 2 * padding[0] - dilation[0] * (shape[2] - 1) - 1) // stride[0] + 1
+    last = is_channels_last(x)
+    y = y.view(*y.shape[:2], height, -1)
+    return y.contiguous(memory_format=torch.channels_last if last else torch.contiguous_format)
+
+
+def conv2d_by_position(x: Tensor, kernels: Tensor, geometry: Geometry) -> Tensor:
+    """Convolve each sample with its own kernel, given position by position.
+
+    For few pixels: a matrix product for each position, with no kernel to bring into another order.
+
+    Args:
+        x: (N, I, H, W).
+        kernels: (N, P, O, I).
+        geometry: Shape of a kernel, stride, padding and dilation; one group.
+
+    Returns:
+        (N, O, H', W'), in the memory format of ``x``.
+    """
+    columns = unfold(x, geometry).transpose(1, 2)  # (N, P, I, H' W')
+    return fold(torch.matmul(kernels, columns).sum(dim=1), x, geometry)
 
 
 def _matrix_product(x: Tensor, kernels: Tensor, channels_last: bool) -> Tensor:

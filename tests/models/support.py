@@ -44,7 +44,7 @@ def create(name: str, **args: Any) -> nn.Module:
     torch.manual_seed(0)
     model = timm.create_model(name, **args).eval()
     for tensor in [*model.parameters(), *model.buffers()]:
-        if tensor.ndim == 1:
+        if tensor.ndim == 1 and tensor.is_floating_point():
             tensor.data.add_(torch.linspace(0.1, 0.3, len(tensor)))
     return model
 

@@ -34,7 +34,7 @@ def moved(layer: Layer) -> Layer:
     """The layer in double precision and eval mode, no vector of it where it started."""
     layer = layer.double().eval()
     for key, tensor in layer.state_dict().items():
-        if tensor.ndim == 1:
+        if tensor.ndim == 1 and tensor.is_floating_point():
             offset = 0.5 if key.endswith("running_var") else 0.1
             tensor.add_(torch.linspace(offset, offset + 0.3, len(tensor), dtype=torch.float64))
     return layer

@@ -30,7 +30,7 @@ from tests.models.support import (
     shapes_only,
 )
 
-NAMES = timm.list_models(module="kdna_peers")
+NAMES = [*timm.list_models(module="kdna_peers"), *timm.list_models(module="kdna_kw")]
 TINY = [name for name in NAMES if name.startswith("test_")]
 
 on_each = pytest.mark.parametrize("name", NAMES)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdna_zoo.peers import ODConv2d, odconv
+from kdna_zoo.peers import ODConv2d, per_sample
 from tests.peers import reference as ref
 from tests.peers.support import assert_same, conv, each_geometry, images, moved
 
@@ -39,7 +39,7 @@ def expected(layer: ODConv2d, x: Tensor, temperature: float) -> Tensor:
 def test_is_its_plain_loops(
     geometry: dict[str, int], kernels: int, few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(odconv, "FEW", few)
+    monkeypatch.setattr(per_sample, "FEW", few)
     layer = ODConv2d(conv(geometry), kernels)
     moved(layer).anneal(0.9)
     assert_same(layer(images()), expected(layer, images(), 30 - 0.9 * 29))
