@@ -15,6 +15,8 @@ from kdna_zoo.data.stream import ImageStream
 from kdna_zoo.data.stream_loader import StreamLoader
 from kdna_zoo.data.workers import leave_signals_to_the_trainer
 
+REPEATS = "; as many images may be repeated as could not be read in it before"
+
 
 def make_training_loader(
     rows: ImageRows, batch_size: int, seed: int, start: Position, trainer: Any, **options: Any
@@ -64,7 +66,7 @@ def make_stream_loader(
     if start.batches:
         rank_zero_info(
             f"reading the stream of epoch {start.epoch} again up to batch {start.batches}, where "
-            "the run stood"
+            f"the run stood{REPEATS if stream.bad.skip else ''}"
         )
 
     def epoch() -> int:

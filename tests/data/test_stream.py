@@ -225,3 +225,19 @@ def test_going_on_in_the_middle_of_an_epoch(tmp_path: Path, workers: int, skip: 
         assert torch.equal(expected[1], found[1])
         assert torch.equal(expected[0], found[0]), "augmentation included"
     assert len(batches((1, skip))) == 6, "of another epoch"
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_what_may_be_repeated_is_said(
+    tmp_path: Path, skip: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An image that was skipped is not decoded again, so it counts into the known batches."""
+    path = write_shards(tmp_path, (8,))
+    bad = "skip" if skip else "error"
+    data = ImageData(path, **SMALL, num_classes=8, batch_size=2, on_bad_image=bad)
+    made_of: dict[str, int | None] = {"images": 8, "batch_size": 2, "devices": 1}
+    data.load_state_dict({"seed": 0, "epoch": 0, "batches": 1, "made_of": made_of})
+    with caplog.at_level("INFO"):
+        data.train_dataloader()
+    assert "up to batch 1, where the run stood" in caplog.text
+    assert ("as many images may be repeated as could not be read" in caplog.text) == skip
