@@ -98,7 +98,7 @@ def assert_last_is_good(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     ("option", "message"),
     [
         ("--model.arch=local-dir:nowhere", "timm cannot create 'local-dir:nowhere'"),
-        ("--model.pretrained=true", "No pretrained weights exist for test_kdna_resnet"),
+        ("--model.pretrained=true", "there are no weights of test_kdna_resnet here"),
         ("--model.arch_args={nonsense: 1}", "unexpected keyword argument 'nonsense'"),
         ("--model.arch_args={num_classes: 3}", "set data.num_classes, not arch_args"),
         ("--model.label_smoothing=1.5", "label_smoothing must be at least 0 and below 1, got 1.5"),
