@@ -96,8 +96,17 @@ def test_a_training_step_updates_the_network() -> None:
 
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_bfloat16(mode: str) -> None:
+    seen: list[torch.dtype] = []
+
+    def note(module: nn.Module, args: object, output: object) -> None:
+        if isinstance(module, nn.Conv2d) and isinstance(output, torch.Tensor):
+            seen.append(output.dtype)
+
     setting = Setting(mode, 2, 64, dtype="bfloat16")
-    make_runner(Contender("test_kdna_resnet", "eager"), setting).step()
+    runner = make_runner(Contender("test_kdna_resnet", "eager"), setting)
+    with nn.modules.module.register_module_forward_hook(note):
+        runner.step()
+    assert set(seen) == {torch.bfloat16}
 
 
 def test_fused_forms_do_not_train() -> None:
