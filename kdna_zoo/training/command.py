@@ -20,6 +20,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins.layer_sync import LayerSync
 
 from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
@@ -39,6 +40,7 @@ from kdna_zoo.training.record import describe_machine
 from kdna_zoo.training.resume import find_run
 from kdna_zoo.training.stopping import StopAfter
 from kdna_zoo.training.summary import RunSummary
+from kdna_zoo.training.sync_norm import SyncNorms
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
@@ -107,6 +109,8 @@ class CLI(LightningCLI):
             config["enable_checkpointing"] = False
         else:
             config["plugins"] = _with_safe_io(_listed(config["plugins"]))
+        if config["sync_batchnorm"]:
+            config["plugins"] = _with_sync_norms(_listed(config["plugins"]))
         names = ["predictions"] if self.subcommand == "predict" else []
         if fits and config["enable_checkpointing"] is not False:
             names += ["checkpoint", "last_checkpoint"]
@@ -158,6 +162,11 @@ def _has_bar(callbacks: Any) -> bool:
 def _with_safe_io(plugins: list[Any]) -> list[Any]:
     given = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
     return plugins if given else [*plugins, SafeCheckpointIO()]
+
+
+def _with_sync_norms(plugins: list[Any]) -> list[Any]:
+    given = any(isinstance(plugin, LayerSync) for plugin in plugins)
+    return plugins if given else [*plugins, SyncNorms()]
 
 
 def _listed(value: Any) -> list[Any]:
