@@ -11,9 +11,21 @@ weights are measured and kept; Lightning 2.6 uses those that the run began with
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
+from lightning.pytorch.utilities import rank_zero_info
 
 from kdna_zoo.errors import UserError
+
+
+def take_live_weights(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
+    """Let a run go on from the live weights of a checkpoint if it keeps no average of its own.
+
+    Lightning would load the average, with the optimizer's state of other weights.
+    """
+    keeps = any(isinstance(call, WeightAveraging) for call in trainer.callbacks)  # type: ignore[attr-defined]
+    if not keeps and "current_model_state" in checkpoint:
+        rank_zero_info("no average of the weights from here on: going on from the live weights")
+        checkpoint["state_dict"] = checkpoint["current_model_state"]
 
 
 class WeightAverage(EMAWeightAveraging):

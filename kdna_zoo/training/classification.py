@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from kdna_zoo.errors import RunError
+from kdna_zoo.training.averaging import take_live_weights
 from kdna_zoo.training.checkpointing import check_finite
 from kdna_zoo.training.checks import check_checkpoint, check_head, warn_of_random_weights
 from kdna_zoo.training.distillation import DistillationConfig
@@ -214,5 +215,6 @@ class ImageClassifier(pl.LightningModule):
         check_checkpoint(checkpoint, self, self.arch)
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.started, self.seconds_before = time_spent(checkpoint)
+            take_live_weights(self.trainer, checkpoint)
         # A schedule is a function of the step: nothing of it is restored over this run's options.
         checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", ())]

@@ -38,7 +38,7 @@ from kdna_zoo.training.random_states import RandomStates
 from kdna_zoo.training.rate_finder import RateFinder
 from kdna_zoo.training.record import describe_machine
 from kdna_zoo.training.resume import find_run
-from kdna_zoo.training.stopping import StopAfter
+from kdna_zoo.training.stopping import StayStopped, StopAfter
 from kdna_zoo.training.summary import RunSummary
 from kdna_zoo.training.sync_norm import SyncNorms
 
@@ -123,7 +123,7 @@ class CLI(LightningCLI):
         callbacks = [self._get(self.config_init, name) for name in names]
         if fits:
             skip = self._get(self.config_init, "skip_nonfinite")
-            callbacks += [RandomStates(), NonFinite(skip), RunSummary()]
+            callbacks += [RandomStates(), NonFinite(skip), StayStopped(), RunSummary()]
             if config["max_steps"] >= 0:
                 callbacks.append(StopAfter(config["max_steps"]))
                 config["max_steps"], config["max_epochs"] = -1, config["max_epochs"] or -1

@@ -8,7 +8,7 @@ checkpoint from the end of one, it ends that epoch a second time and leaves the 
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 
 
 class StopAfter(Callback):
@@ -37,6 +37,30 @@ class StopAfter(Callback):
         """Make no step where a resumed run has made them all."""
         if trainer.global_step >= self.steps:
             trainer.should_stop = True
+
+
+class StayStopped(Callback):
+    """Let a run that EarlyStopping has ended stay ended when it is resumed.
+
+    Lightning trains one epoch more before it looks, and restores the checkpoint's patience over the
+    command's; here the command's counts, so a greater one goes on.
+    """
+
+    def __init__(self) -> None:
+        self._patience: dict[EarlyStopping, int] = {}
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Note what the command says, before a checkpoint is restored."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        stoppers = [call for call in callbacks if isinstance(call, EarlyStopping)]
+        self._patience = {stopper: stopper.patience for stopper in stoppers}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Make no step where the patience was at its end."""
+        for stopper, patience in self._patience.items():
+            stopper.patience = patience
+            if stopper.wait_count >= patience:
+                trainer.should_stop = True
 
 
 def max_updates(trainer: pl.Trainer) -> int:

@@ -33,13 +33,16 @@ def synchronised(norm: Any, x: Tensor) -> Tensor:
     if not norm.training:
         return norm.plain_forward(x)  # type: ignore[no-any-return]
     count = x.numel() // x.shape[1] * dist.get_world_size()
-    mean = all_reduce(x.sum((0, 2, 3), keepdim=True)) / count
-    variance = all_reduce((x - mean).square().sum((0, 2, 3), keepdim=True)) / count
+    total: Any = all_reduce  # not annotated in torch
+    mean = total(x.sum((0, 2, 3), keepdim=True)) / count
+    variance = total((x - mean).square().sum((0, 2, 3), keepdim=True)) / count
     with torch.no_grad():
         norm.num_batches_tracked += 1
         unbiased = variance * count / (count - 1)
         norm.running_mean.lerp_(mean.flatten(), norm.momentum)
         norm.running_var.lerp_(unbiased.flatten(), norm.momentum)
-    y = (x - mean) * torch.rsqrt(variance + norm.eps)
+    y: Tensor = (x - mean) * torch.rsqrt(variance + norm.eps)
     y = y * norm.weight[:, None, None] + norm.bias[:, None, None]
-    return norm.act(norm.drop(y)) if hasattr(norm, "act") else y
+    if hasattr(norm, "act"):  # timm's norm with its activation
+        y = norm.act(norm.drop(y))
+    return y

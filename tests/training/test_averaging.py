@@ -96,6 +96,19 @@ def test_a_run_that_ends_between_checkpoints_keeps_its_live_weights(tmp_path: Pa
         assert not torch.equal(live["model.conv1.weight"], average["model.conv1.weight"])
 
 
+def test_an_average_given_up_leaves_the_live_weights(tmp_path: Path) -> None:
+    """Not the average with the optimizer's state of other weights."""
+    constant = "--model.schedule.sched=constant"
+    options = (*SHORT, constant, "--resume")
+    plain = last(fit(tmp_path / "plain", *options, "--ema.decay=0", "--trainer.max_epochs=2"))
+    fit(tmp_path / "ema", *options)
+    given_up = last(fit(tmp_path / "ema", *options, "--ema.decay=0", "--trainer.max_epochs=2"))
+    assert given_up["global_step"] == plain["global_step"] == 6
+    assert "current_model_state" not in given_up
+    for key, weight in plain["state_dict"].items():
+        assert torch.equal(given_up["state_dict"][key], weight), key
+
+
 def test_decay_out_of_range(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--ema.decay=1.5", f"--trainer.default_root_dir={tmp_path}"]) == 2
     assert "ema.decay must be at least 0 (no average) and below 1" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,6 +98,42 @@ def test_no_room_for_a_checkpoint(tmp_path: Path) -> None:
     assert "make room and go on with --resume" in str(error.value)
     assert step_of(file) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of four megabytes; mounting it takes root."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False)
+    if mounted.returncode:
+        pytest.skip("only root may mount a tmpfs")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_is_full_at_a_checkpoint(
+    small_disk: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Another program takes the room between two epochs; once it is back, the run goes on."""
+    assert run(arguments(small_disk, "--trainer.max_epochs=1")) == 0
+    last, previous = (checkpoints(small_disk) / f"{name}.ckpt" for name in ("last", "previous"))
+    filler = small_disk / "other"
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        filler.write_bytes(bytes(2**22))  # writes what there is room for
+    with filler.open("r+b") as file:
+        file.truncate(filler.stat().st_size - last.stat().st_size // 2)
+    line = arguments(small_disk, "--resume", "--trainer.max_epochs=2")
+    assert run(line) == 1
+    said = capfd.readouterr().err
+    assert f"cannot write the checkpoint {last}: " in said
+    assert os.strerror(errno.ENOSPC) in said
+    assert step_of(last) == STEPS_PER_EPOCH
+    assert not previous.exists()
+    assert not list(last.parent.glob(".*")), "nothing half written takes room"
+    filler.unlink()
+    assert run(line) == 0
+    assert (step_of(last), step_of(previous)) == (2 * STEPS_PER_EPOCH, STEPS_PER_EPOCH)
 
 
 def test_a_run_without_room_ends_and_goes_on(

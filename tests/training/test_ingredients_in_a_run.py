@@ -116,6 +116,12 @@ def test_early_stopping(tmp_path: Path) -> None:
     options += [f"--trainer.callbacks.{option}" for option in stop[1:]]
     run = fit(tmp_path, *ONE_STEP, "--trainer.max_epochs=9", *options)
     assert run.trainer.current_epoch == 2, "one epoch sets the mark, the next does not beat it"
+    steps = run.trainer.global_step
+    resume = (*ONE_STEP, "--trainer.max_epochs=9", "--resume", *options)
+    again = fit(tmp_path, *resume)
+    assert again.trainer.global_step == steps, "what was stopped stays so"
+    patient = fit(tmp_path, *resume, "--trainer.callbacks.patience=2")
+    assert patient.trainer.global_step == steps + 1, "the command's patience counts"
 
 
 def test_search_for_a_learning_rate(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

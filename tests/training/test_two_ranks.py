@@ -75,9 +75,9 @@ def resumes_exactly(folder: Path, whole: Path) -> None:
     code, said = finish(start(*line))
     assert code == 0, said
     assert "after step 7" in said or "after step 6" in said, "as rank 0 had saved it, or not yet"
-    ends = [torch.load(path, weights_only=True) for path in (last(folder), whole)]
+    ends = (torch.load(last(folder), weights_only=True), torch.load(whole, weights_only=True))
     for key in ("state_dict", "optimizer_states", "global_step"):
-        assert_same(*(end[key] for end in ends), key)
+        assert_same(ends[0][key], ends[1][key], key)
 
 
 def test_a_killed_rank_ends_the_run(tmp_path: Path) -> None:
