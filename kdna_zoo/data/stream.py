@@ -261,8 +261,8 @@ class ImageStream(IterableDataset[Example]):
     def _broken_off(self, error: Exception) -> StreamError:
         return StreamError(
             f"The stream of split {self.split!r} of {self.title} broke off, as {self._where()} "
-            f"read it: {type(error).__name__} {error}. Check the connection, and resume the run: "
-            "it goes on from its last checkpoint."
+            f"read it: {type(error).__name__} {error}. Check the connection, then go on "
+            "with --resume, from the last checkpoint."
         )
 
     def _where(self) -> str:

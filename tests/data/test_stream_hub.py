@@ -4,13 +4,18 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import lightning.pytorch as pl
 import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
 
+from kdna_zoo.cli import main
 from kdna_zoo.data import ImageData
 from kdna_zoo.data.stream import StreamOptions
 from kdna_zoo.errors import RunError, UserError
 from tests.data.conftest import set_offline, write_parquet
 from tests.hub.double import HubDouble
+from tests.training.support import TINY
 
 STREAM: dict[str, Any] = {"streaming": True, "input_size": (3, 8, 8), "batch_size": 2}
 FRONT = """---
@@ -95,3 +100,46 @@ def test_the_hub_goes_away_in_the_middle_of_an_epoch(
     assert len(hub.requests) > asked + 1, "it was tried more than once"
     hub.down = False
     assert len(labels_of(data)) == 60
+
+
+class HubGoes(Callback):
+    """Take the Hub away after some steps of a run."""
+
+    hub: HubDouble
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        self.hub.down = trainer.global_step >= self.steps
+
+
+def test_a_run_goes_on_when_the_hub_is_back(
+    tmp_path: Path, hub: HubDouble, capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(hub, tmp_path, "v1", [0, 1] * 30, front=FRONT.replace("6", "60"))
+
+    def line(folder: str) -> list[str]:
+        return [
+            *("fit", *TINY, f"--trainer.default_root_dir={tmp_path / folder}"),
+            *("--trainer.max_epochs=1", "--trainer.limit_val_batches=0", "--data.streaming=true"),
+            *("--data.path=someone/pets", "--data.batch_size=4", "--data.stream.shuffle_buffer=1"),
+            *("--last_checkpoint.every_n_train_steps=1", "--resume"),
+        ]
+
+    HubGoes.hub = hub
+    goes = ["--trainer.callbacks+=tests.data.test_stream_hub.HubGoes", "--trainer.callbacks.steps"]
+    assert main([*line("cut"), *goes, "3"]) == 1
+    error = capsys.readouterr().err
+    assert "The stream of split 'train'" in error
+    assert "--resume" in error
+    hub.down = False
+    assert main(line("cut")) == 0
+    assert main(line("whole")) == 0
+    last = "version_0/checkpoints/last.ckpt"
+    cut, whole = (
+        torch.load(tmp_path / folder / last, weights_only=True) for folder in ("cut", "whole")
+    )
+    assert cut["global_step"] == whole["global_step"] == 15
+    for key, weight in whole["state_dict"].items():
+        assert torch.equal(cut["state_dict"][key], weight), key
