@@ -65,7 +65,7 @@ def _validate(folder: Path, record: Record) -> Metrics:
         )
     _, values = cli.model.measured
     return Metrics(
-        split=cli.datamodule.val_split if not data.get("val_fraction") else "train (held out)",
+        split=cli.datamodule.splits.title("val"),
         images=int(values["val/images"]),
         top1=values["val/top1"],
         top5=values.get("val/top5"),

@@ -3,6 +3,7 @@
 import statistics
 from dataclasses import dataclass, field
 
+from kdna_zoo.errors import UserError
 from kdna_zoo.release.license import DEFAULT_LICENSE
 from kdna_zoo.release.record import Measured, Record
 
@@ -56,15 +57,29 @@ class Release:
 
 
 def make_series(title: str, records: list[Record]) -> Series | None:
-    """Collect the accuracies of several runs; None if there are no runs that were measured."""
-    measured = [record for record in records if record.metrics]
-    if not measured:
-        return None
-    top1 = {
-        str(r.run.seed if r.run.seed is not None else f"run {i}"): r.metrics.top1
-        for i, r in enumerate(measured)
-        if r.metrics
-    }
-    first = measured[0].metrics
-    assert first is not None
-    return Series(title, top1, first.images)
+    """Collect the accuracies of several runs; None if there are no runs.
+
+    Raises:
+        UserError: One was not measured, or on other images, or two have the same seed.
+    """
+    top1: dict[str, float] = {}
+    images = {record.metrics.images for record in records if record.metrics}
+    for record in records:
+        seed = str(record.run.seed)
+        if record.metrics is None:
+            raise UserError(
+                f"the run of {record.arch} with seed {seed} was not measured at this checkpoint:"
+                " give the last.ckpt of a run that came to its end"
+            )
+        if seed in top1:
+            raise UserError(
+                f"two runs of {record.arch} have the seed {seed}: --seeds and --control take each"
+                " seed once, and --seeds the others than that of CKPT"
+            )
+        top1[seed] = record.metrics.top1
+    if len(images) > 1:
+        raise UserError(
+            f"the runs of {records[0].arch} were measured on"
+            f" {' and '.join(f'{n:,}' for n in sorted(images))} images: a mean needs the same"
+        )
+    return Series(title, top1, images.pop()) if images else None

@@ -49,6 +49,7 @@ def test_the_figure_is_that_of_validate(published: Path, trained: TrainedModel) 
     line = next(line for line in card.splitlines() if line.startswith("kdna-zoo validate"))
     again = command.run(shlex.split(line.replace("local-dir:.", f"local-dir:{published}"))[1:])
     assert figures["metrics"]["top1"] == float(again.trainer.callback_metrics["val/top1"])
+    assert figures["metrics"]["split"] == "test", "which the recipe leaves to be found"
     assert figures["throughput"]["images_per_second"] > 0
     assert f"{100 * figures['metrics']['top1']:.2f} %" in card
     assert "measured on the files beside this card" in card

@@ -1,9 +1,13 @@
 """What a card says beyond its record: costs, seeds, base, and the commands and code to use it."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from kdna_zoo.errors import UserError
 from kdna_zoo.release.card import render_card
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
@@ -40,6 +44,18 @@ def test_several_seeds_and_the_control(with_record: WithRecord) -> None:
     assert ["ours", "91.00 %", "1.00", "0, 1, 2 (3)", "1,000"] in rows
     assert ["control", "89.00 %", "one seed only", "0 (1)", "1,000"] in rows
     assert make_series("none", []) is None
+
+
+def test_runs_that_make_no_series(with_record: WithRecord) -> None:
+    run = with_record().record
+    assert run.metrics is not None
+    with pytest.raises(UserError, match=r"two runs of test_kdna_resnet have the seed 0"):
+        make_series("ours", [run, run])
+    with pytest.raises(UserError, match=r"with seed 0 was not measured at this checkpoint: give"):
+        make_series("ours", [replace(run, metrics=None)])
+    other = replace(run, run=replace(run.run, seed=1), metrics=replace(run.metrics, images=7))
+    with pytest.raises(UserError, match=r"were measured on 7 and 1,000 images: a mean needs"):
+        make_series("ours", [run, other])
 
 
 def test_fine_tuned_weights_name_their_base(with_record: WithRecord) -> None:
