@@ -15,6 +15,7 @@ from typing import NoReturn
 from kdna_zoo.commands import (
     bench,
     classify,
+    compare,
     export,
     info,
     models,
@@ -32,12 +33,15 @@ TRAINING = {
     "test": "evaluate a network on the test split",
     "predict": "write a network's predictions to a file",
 }
-COMMANDS = (quickstart, models, info, bench, recipes, export, publish, verify, classify)
+COMMANDS = (
+    *(quickstart, models, info, bench, recipes, compare, export, publish, verify, classify),
+)
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh
-NEEDS_TRAIN = {*TRAINING, "publish", "quickstart"}
+NEEDS_TRAIN = {*TRAINING, "compare", "publish", "quickstart"}
 TRAIN_PACKAGES = (
     "lightning", "jsonargparse", "datasets", "torchmetrics", "tensorboard", "rich", "matplotlib",
     "PIL", "jinja2",
+    "scipy",
 )  # fmt: skip
 
 

@@ -26,7 +26,8 @@ class RunSummary(Callback):
         if not trainer.is_global_zero or not (folder / METRICS).exists():
             return
         record = make_record(pl_module)
-        result = summarise(read_rows(folder / METRICS), record)
+        parameters = sum(p.numel() for p in pl_module.model.parameters())
+        result = summarise(read_rows(folder / METRICS), record, parameters)
         result["checkpoints"] = sorted(path.name for path in folder.glob("checkpoints/*.ckpt"))
         with replaced_file(folder / "result.json") as fresh:
             fresh.write_text(json.dumps(result, indent=2) + "\n")
@@ -35,12 +36,15 @@ class RunSummary(Callback):
         draw_learning_curve(folder / METRICS, folder / "learning_curve.png")
 
 
-def summarise(rows: list[dict[str, Any]], record: dict[str, Any]) -> dict[str, Any]:
+def summarise(
+    rows: list[dict[str, Any]], record: dict[str, Any], parameters: int
+) -> dict[str, Any]:
     """Return the figures of a run.
 
     Args:
         rows: What was logged.
         record: The record of the run, as it goes into a checkpoint.
+        parameters: How many the network has.
     """
     run, data = record["run"], record["data"] or {}
     split = (data.get("val") or {}).get("split")
@@ -48,6 +52,9 @@ def summarise(rows: list[dict[str, Any]], record: dict[str, Any]) -> dict[str, A
     return {
         "format": FORMAT,
         "arch": record["arch"],
+        "arch_args": record["arch_args"],
+        "parameters": parameters,
+        "data": data.get("name"),
         "final": measured[-1] if measured else None,
         "best": max(measured, key=lambda m: m["top1"]) if measured else None,
         "epochs": run["epochs"],
@@ -57,6 +64,11 @@ def summarise(rows: list[dict[str, Any]], record: dict[str, Any]) -> dict[str, A
         "seed": run["seed"],
         "hardware": run["hardware"],
         "devices": run["devices"],
+        "batch_size": run["batch_size"],
+        "accumulate": run["accumulate"],
+        "versions": run["versions"],
+        "git_commit": run["git_commit"],
+        "command": run.get("command"),
     }
 
 

@@ -1,0 +1,139 @@
+"""Accuracy of several networks over seeds, and what the differences are worth.
+
+Two networks are compared seed by seed: the same seed gives both the same order and augmentation of
+images, so the difference within a seed has less noise than that of two means. The test is Student's
+paired t (two-sided), which takes the differences to be normal; with three seeds it can only see
+differences that are large against their spread.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from kdna_zoo.analysis.runs import Run
+from kdna_zoo.errors import UserError, did_you_mean
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A network's top-1 minus the reference's, over the seeds that both have.
+
+    Attributes:
+        seeds: Those seeds.
+        mean: Mean of the differences, as a fraction.
+        margin: Half the width of the 95 % confidence interval; None of a single seed.
+        p: Probability of a mean as far from 0 if there were no difference; None of a single seed,
+            or where all differences are the same.
+    """
+
+    seeds: tuple[int, ...]
+    mean: float
+    margin: float | None
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """One network's runs.
+
+    Attributes:
+        network: Its name, with its arguments.
+        parameters: How many it has.
+        top1: Accuracy by seed, as fractions.
+        difference: To the reference; None for the reference, and where they share no seed.
+    """
+
+    network: str
+    parameters: int
+    top1: dict[int, float]
+    difference: Difference | None
+
+    @property
+    def mean(self) -> float:
+        """Mean over the seeds."""
+        return statistics.mean(self.top1.values())
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over the seeds; None of a single one."""
+        return statistics.stdev(self.top1.values()) if len(self.top1) > 1 else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every figure as plain JSON types."""
+        d = self.difference
+        return {
+            "network": self.network,
+            "parameters": self.parameters,
+            "top1": {str(seed): value for seed, value in self.top1.items()},
+            "mean": self.mean,
+            "deviation": self.deviation,
+            "difference": d and {"seeds": d.seeds, "mean": d.mean, "margin": d.margin, "p": d.p},
+        }
+
+
+def compare_accuracy(runs: Sequence[Run], reference: str | None = None) -> list[Accuracy]:
+    """Gather runs by network, and compare each network with one of them.
+
+    Args:
+        runs: All with the same data, epochs and batch.
+        reference: The network to compare with; None: that of the first run.
+
+    Raises:
+        UserError: If the runs cannot be compared, or the reference is not among them.
+    """
+    _check_setting(runs)
+    top1: dict[str, dict[int, float]] = {}
+    for run in runs:
+        seeds = top1.setdefault(run.network, {})
+        if run.seed in seeds:
+            raise UserError(
+                f"two runs of {run.network} have the seed {run.seed}, one of them in {run.source}:"
+                " name the runs one by one"
+            )
+        seeds[run.seed] = run.top1
+    reference = reference or runs[0].network
+    if reference not in top1:
+        hint = did_you_mean(reference, top1, f"there are {', '.join(top1)}")
+        raise UserError(f"no run is of {reference}; {hint}")
+    parameters = {run.network: run.parameters for run in runs}
+    return [
+        Accuracy(
+            network,
+            parameters[network],
+            dict(sorted(seeds.items())),
+            None if network == reference else paired_difference(seeds, top1[reference]),
+        )
+        for network, seeds in top1.items()
+    ]
+
+
+def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> Difference | None:
+    """Compare two networks over the seeds that both have; None where they share none."""
+    seeds = tuple(sorted(ours.keys() & theirs.keys()))
+    if not seeds:
+        return None
+    differences = [ours[seed] - theirs[seed] for seed in seeds]
+    mean = statistics.mean(differences)
+    if len(seeds) == 1:
+        return Difference(seeds, mean, None, None)
+    if max(differences) == min(differences):
+        return Difference(seeds, mean, 0.0, None)
+    test = stats.ttest_1samp(differences, 0.0)
+    low, high = test.confidence_interval(CONFIDENCE)
+    return Difference(seeds, mean, float(high - low) / 2, float(test.pvalue))
+
+
+def _check_setting(runs: Sequence[Run]) -> None:
+    first = runs[0]
+    for run in runs[1:]:
+        for key, value in run.setting.items():
+            if value != first.setting[key]:
+                raise UserError(
+                    f"the runs cannot be compared: {key} is {first.setting[key]} in {first.source}"
+                    f" and {value} in {run.source}"
+                )

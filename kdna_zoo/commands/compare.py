@@ -1,0 +1,70 @@
+"""``kdna-zoo compare``: accuracy over seeds of several networks, from what their runs left."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kdna_zoo.commands._output import add_output_options, print_json, print_table
+
+if TYPE_CHECKING:
+    from kdna_zoo.analysis.accuracy import Accuracy, Difference
+
+COLUMNS = ("network", "parameters", "seeds (n)", "top-1 %", "difference", "p")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the command and its options to the command line."""
+    parser = subparsers.add_parser(
+        "compare",
+        help="compare the accuracy of networks over seeds",
+        description="Gather finished runs by network: top-1 at the end of each run, mean and "
+        "standard deviation over the seeds, and the difference to one network, paired by seed, "
+        "with its 95 %% confidence interval and the p-value of Student's paired t-test. The runs "
+        "must have the same data, epochs and batch.",
+    )
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", type=Path, help="folders of runs, or folders of those"
+    )
+    parser.add_argument(
+        "--reference", metavar="NETWORK", help="compare with this one (default: the first run's)"
+    )
+    add_output_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare and print."""
+    from kdna_zoo.analysis.accuracy import compare_accuracy  # scipy is slow to import
+    from kdna_zoo.analysis.runs import find_runs
+
+    runs = find_runs(args.runs)
+    rows = compare_accuracy(runs, args.reference)
+    if args.json:
+        setting, sources = dict(runs[0].setting), [dict(run.raw) for run in runs]
+        print_json({"setting": setting, "networks": [r.to_dict() for r in rows], "runs": sources})
+        return 0
+    print_table(COLUMNS, [_cells(row) for row in rows], text=COLUMNS[:1], markdown=args.markdown)
+    print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")
+    return 0
+
+
+def _cells(row: "Accuracy") -> list[str]:
+    spread = f" ± {100 * row.deviation:.2f}" if row.deviation is not None else ""
+    difference, p = _difference(row.difference)
+    return [
+        f"`{row.network}`",
+        f"{row.parameters:,}",
+        f"{', '.join(map(str, row.top1))} ({len(row.top1)})",
+        f"{100 * row.mean:.2f}{spread}",
+        difference,
+        p,
+    ]
+
+
+def _difference(found: "Difference | None") -> tuple[str, str]:
+    if found is None:
+        return "", ""
+    mean = f"{100 * found.mean:+.2f}"
+    if found.margin is None:
+        return f"{mean} (one seed)", ""
+    return f"{mean} ± {100 * found.margin:.2f}", "" if found.p is None else f"{found.p:.3f}"

@@ -1,0 +1,134 @@
+"""``kdna-zoo compare`` over real, tiny runs, and over what cannot be compared."""
+
+import json
+import re
+import shutil
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kdna_zoo.analysis.accuracy import paired_difference
+from kdna_zoo.cli import main
+from tests.training.support import fit
+
+NETWORKS = ("resnet10t", "test_kdna_resnet")
+SHORT = (
+    "--trainer.limit_train_batches=2",
+    "--trainer.limit_val_batches=2",
+    "--trainer.logger=null",
+)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two networks with two seeds each."""
+    folder = tmp_path_factory.mktemp("runs")
+    for network in NETWORKS:
+        for seed in (0, 1):
+            arguments = ["--model.arch_args={drop_path_rate: 0.1}"] if "kdna" in network else []
+            options = (f"--model.arch={network}", f"--seed_everything={seed}", *arguments)
+            fit(folder / network / str(seed), *SHORT, *options)
+    return folder
+
+
+@pytest.fixture
+def copied(runs: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(runs, tmp_path / "runs")
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
+    assert main(["compare", *map(str, arguments)]) == 0
+    return capsys.readouterr().out
+
+
+def results(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted(folder.rglob("result.json")):
+        result = json.loads(file.read_text())
+        found.setdefault(result["arch"], []).append(result)
+    return found
+
+
+def edit(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_figures_are_those_of_the_runs(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = json.loads(printed(capsys, runs, "--json"))
+    base, ours = said["networks"]
+    assert (base["network"], ours["network"]) == (
+        NETWORKS[0],
+        f"{NETWORKS[1]} (drop_path_rate=0.1)",
+    )
+    measured = {
+        arch: [run["final"]["top1"] for run in found] for arch, found in results(runs).items()
+    }
+    for row, arch in ((base, NETWORKS[0]), (ours, NETWORKS[1])):
+        assert list(row["top1"].values()) == measured[arch]
+        assert row["mean"] == statistics.mean(measured[arch])
+        assert row["deviation"] == statistics.stdev(measured[arch])
+        assert row["parameters"] == results(runs)[arch][0]["parameters"] > 1000
+    assert base["difference"] is None
+    assert ours["difference"]["mean"] == pytest.approx(ours["mean"] - base["mean"])
+    assert len(said["runs"]) == 4
+    assert said["setting"]["effective batch"] == 64
+
+
+def test_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = f"{NETWORKS[1]} (drop_path_rate=0.1)"
+    lines = printed(capsys, runs / NETWORKS[0], runs / NETWORKS[1], "--reference", name)
+    rows = [line.split(" | ") for line in lines.splitlines() if line.startswith("| `")]
+    assert [row[0] for row in rows] == [f"| `{NETWORKS[0]}`", f"| `{name}`"]
+    assert rows[0][2] == rows[1][2] == "0, 1 (2)"
+    assert " ± " in rows[0][4]
+    assert rows[1][4] == ""
+    assert "data Fashion-MNIST sample, split test" in lines
+
+
+def test_paired_difference() -> None:
+    """Against the textbook: t = mean / (s / sqrt(n)), here 2 / (1 / sqrt(3)) = 3.464, p = 0.0742.
+
+    The interval is mean +- 4.3027 s / sqrt(n), with the quantile of two degrees of freedom.
+    """
+    found = paired_difference({0: 0.91, 1: 0.92, 2: 0.93, 7: 0.5}, {2: 0.90, 1: 0.90, 0: 0.90})
+    assert found is not None
+    assert found.margin is not None
+    assert found.seeds == (0, 1, 2)
+    assert found.mean == pytest.approx(0.02)
+    assert found.p == pytest.approx(0.0742, abs=1e-4)
+    assert found.margin == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
+    one = paired_difference({0: 0.5}, {0: 0.25, 1: 0.3})
+    assert one is not None
+    assert (one.mean, one.margin, one.p) == (0.25, None, None)
+    same = paired_difference({0: 0.5, 1: 0.5}, {0: 0.5, 1: 0.5})
+    assert same is not None
+    assert (same.mean, same.margin, same.p) == (0, 0, None)
+    assert paired_difference({0: 0.5}, {1: 0.5}) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seed": 0}, r"two runs of resnet10t have the seed 0, one of them in .*result\.json"),
+        ({"epochs": 7}, r"cannot be compared: epochs is 1\.0 in .* and 7 in "),
+        ({"batch_size": 7}, r"effective batch is 64 in .* and 7 in "),
+        ({"format": 9}, r"has format 9 or comes from an older kdna-zoo; this one reads format 1"),
+        ({"final": None}, "no final accuracy or no seed: let it validate"),
+    ],
+)
+def test_what_cannot_be_compared(
+    copied: Path, values: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edit(next((copied / NETWORKS[0] / "1").rglob("result.json")), **values)
+    assert main(["compare", str(copied)]) == 2
+    error = capsys.readouterr().err
+    assert re.search(message, error), error
+
+
+def test_mistakes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(runs), "--reference", "resnet10"]) == 2
+    assert "no run is of resnet10; did you mean resnet10t" in capsys.readouterr().err
+    assert main(["compare", str(tmp_path)]) == 2
+    assert "there is no result.json in" in capsys.readouterr().err
