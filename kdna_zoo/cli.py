@@ -22,6 +22,7 @@ from kdna_zoo.commands import (
     publish,
     quickstart,
     recipes,
+    report,
     verify,
 )
 from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError, did_you_mean
@@ -34,10 +35,11 @@ TRAINING = {
     "predict": "write a network's predictions to a file",
 }
 COMMANDS = (
-    *(quickstart, models, info, bench, recipes, compare, export, publish, verify, classify),
+    *(quickstart, models, info, bench, recipes, compare, report, export, publish, verify),
+    classify,
 )
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh
-NEEDS_TRAIN = {*TRAINING, "compare", "publish", "quickstart"}
+NEEDS_TRAIN = {*TRAINING, "compare", "publish", "quickstart", "report"}
 TRAIN_PACKAGES = (
     "lightning", "jsonargparse", "datasets", "torchmetrics", "tensorboard", "rich", "matplotlib",
     "PIL", "jinja2",

@@ -7,7 +7,7 @@ differences that are large against their spread.
 """
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,6 +74,14 @@ class Accuracy:
             "deviation": self.deviation,
             "difference": d and {"seeds": d.seeds, "mean": d.mean, "margin": d.margin, "p": d.p},
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Accuracy":
+        """Make what `to_dict` wrote; other keys are passed over."""
+        d = data["difference"]
+        found = d and Difference(tuple(d["seeds"]), d["mean"], d["margin"], d["p"])
+        top1 = {int(seed): value for seed, value in data["top1"].items()}
+        return cls(data["network"], data["parameters"], top1, found)
 
 
 def compare_accuracy(runs: Sequence[Run], reference: str | None = None) -> list[Accuracy]:

@@ -1,7 +1,7 @@
 """One run of ``kdna-zoo bench``: contenders built, timed against each other, memory measured."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
 
@@ -64,6 +64,25 @@ class Comparison:
             "order": [list(turns) for turns in self.order],
             "results": [_as_data(result) for result in self.results],
         }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Comparison":
+        """Make what `to_dict` wrote; other keys are passed over."""
+        setting = Setting(**{field.name: data[field.name] for field in fields(Setting)})
+        results = tuple(
+            Result(
+                Contender(found["network"], found["form"]),
+                found["parameters"],
+                Times(tuple(found["seconds"]), found["repeats"]),
+                found["time_ratio"],
+                found["images_per_second"],
+                found["peak_memory_bytes"],
+                found["memory_ratio"],
+            )
+            for found in data["results"]
+        )
+        machine = {key: data[key] for key in ("hardware", "versions", "started")}
+        return cls(setting, results, tuple(map(tuple, data["order"])), machine)
 
 
 def compare(

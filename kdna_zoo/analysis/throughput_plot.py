@@ -16,6 +16,7 @@ COLOURS = ("#37474f", "#1565c0", "#d84315", "#1a7f37", "#6a1b9a")
 WIDE = 4  # from this ratio of largest to smallest on, an axis is logarithmic
 LINE = "#b0bec5"
 POINT = 9  # pixels from its middle, where a point ends
+ROOM = 1.12  # an axis from zero ends so far beyond its largest value
 NEAR = 7  # points from its point, a name needs no line to it
 # Where a name may stand, in points from its point, and how it is then aligned: near, then further.
 PLACES = [
@@ -71,7 +72,7 @@ def _scale(axes: Axes, results: Sequence[Result]) -> None:
     ):
         values = [point[i] for point in points]
         if max(values) < WIDE * min(values):
-            limit(0)
+            limit(0, ROOM * max(values))
             continue
         scale("log")
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -41,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
     rows = compare_accuracy(runs, args.reference)
     if args.json:
         setting, sources = dict(runs[0].setting), [dict(run.raw) for run in runs]
-        print_json({"setting": setting, "networks": [r.to_dict() for r in rows], "runs": sources})
+        networks = [row.to_dict() for row in rows]
+        print_json(
+            {"command": args.line, "setting": setting, "networks": networks, "runs": sources}
+        )
         return 0
     print_table(COLUMNS, [_cells(row) for row in rows], text=COLUMNS[:1], markdown=args.markdown)
     print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from kdna_zoo.analysis.benchmark import Times
 from kdna_zoo.analysis.comparison import Comparison, Result
 from kdna_zoo.analysis.contenders import Contender, Setting
@@ -41,3 +43,13 @@ def test_far_values_get_logarithmic_axes(tmp_path: Path) -> None:
     draw_throughput(comparison(points), tmp_path / "plot.svg")
     drawn = (tmp_path / "plot.svg").read_text(encoding="utf-8")
     assert all(f"<!-- {tick} -->" in drawn for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500))
+
+
+def test_points_near_each_other_lie_inside(tmp_path: Path) -> None:
+    """Whole markers, also the highest and the one furthest to the right; one is the legend's."""
+    points = {("a", "eager"): (17_600_000, 24.3), ("b", "eager"): (18_100_000, 22.7)}
+    draw_throughput(comparison(points), tmp_path / "plot.png")
+    both = pixels_of(tmp_path / "plot.png", COLOURS[0])
+    points["c", "eager"] = (9_000_000, 12.0)
+    draw_throughput(comparison(points), tmp_path / "plot.png")
+    assert both * 4 / 3 == pytest.approx(pixels_of(tmp_path / "plot.png", COLOURS[0]), rel=0.05)

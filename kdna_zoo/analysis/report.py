@@ -1,0 +1,206 @@
+"""One HTML page from the JSON files of benchmarks, accuracies and layer similarities.
+
+The page holds everything in itself: pictures are drawn anew from the figures and lie in it as SVG,
+and there is no script. Each section names its file, the command that made it, and the machine.
+"""
+
+import base64
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from kdna_zoo.analysis.accuracy import Accuracy
+from kdna_zoo.analysis.comparison import Comparison
+from kdna_zoo.errors import UserError
+
+TEMPLATE = Path(__file__).with_name("report.html.jinja")
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # titles, and rows of cells
+
+
+@dataclass(frozen=True)
+class Section:
+    """What one file shows.
+
+    Attributes:
+        title: Its heading.
+        source: Name of the file.
+        command: What wrote the file; None: it does not say.
+        notes: Lines about how it was measured.
+        tables: Titles and rows; the first column is text, the others numbers.
+        pictures: Images as data URLs, each with its description.
+    """
+
+    title: str
+    source: str
+    command: str | None
+    notes: Sequence[str]
+    tables: Sequence[Table]
+    pictures: Sequence[tuple[str, str]] = field(default=())
+
+
+def make_report(files: Sequence[Path], title: str) -> str:
+    """Make the page.
+
+    Args:
+        files: JSON files of ``kdna-zoo bench``, ``compare`` and ``cka``.
+        title: Its heading.
+
+    Raises:
+        UserError: If a file is none of these, or of another version.
+    """
+    sections = [make_section(file) for file in files]
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template(TEMPLATE.name).render(title=title, sections=sections)
+
+
+def make_section(file: Path) -> Section:
+    """Read a file and show what it holds.
+
+    Raises:
+        UserError: If it cannot be read, or this version does not know it.
+    """
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} cannot be read: {error}") from error
+    kind = next((make for keys, make in KINDS.items() if has_all(data, keys)), None)
+    if kind is None:
+        raise UserError(
+            f"{file} is no file that a report shows: it takes those of `kdna-zoo bench --json"
+            " FILE`, `kdna-zoo bench --data --json FILE` and `kdna-zoo compare RUN ... --json`"
+        )
+    try:
+        return kind(data, file)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{file} is damaged or of another version of kdna-zoo ({type(error).__name__}: {error})"
+        ) from error
+
+
+def has_all(data: Any, keys: Sequence[str]) -> bool:
+    """Whether data is a mapping with these keys."""
+    return isinstance(data, dict) and all(key in data for key in keys)
+
+
+def _bench(data: Mapping[str, Any], file: Path) -> Section:
+    from kdna_zoo.analysis.throughput_plot import draw_throughput
+
+    comparison = Comparison.from_dict(data)
+    titles = ("network", "form", "parameters", "images/s", "ratio", "ms a step", "peak MiB")
+    rows = [
+        (
+            result.contender.network,
+            result.contender.form,
+            f"{result.parameters:,}",
+            f"{result.images_per_second:,.1f}",
+            f"{1 / result.time_ratio:.2f}",
+            f"{1000 * result.times.median:.1f}",
+            f"{result.peak_memory / 2**20:,.1f}" if result.peak_memory else "",
+        )
+        for result in comparison.results
+    ]
+    rounds = f"medians of {len(comparison.order)} interleaved rounds; ratios of images a second"
+    networks = dict.fromkeys(result.contender.network for result in comparison.results)
+    title = f"{comparison.setting}: {', '.join(networks)}"
+    picture = _drawn(lambda to: draw_throughput(comparison, to))
+    return Section(
+        title,
+        file.name,
+        data.get("command"),
+        (f"{rounds} to the first line", _machine(data)),
+        [(titles, rows)],
+        [(picture, f"parameters against images a second: {title}")],
+    )
+
+
+def _loaders(data: Mapping[str, Any], file: Path) -> Section:
+    rows = [
+        (
+            found["loader"],
+            f"{found['images_per_second']['median']:,.1f}",
+            f"{found['ratio']:.2f}",
+        )
+        for found in data["results"]
+    ]
+    what = f"{data['images']} JPEG files, batch {data['batch_size']}, {data['workers']} workers"
+    rounds = f"medians of {len(data['order'])} interleaved rounds, an epoch each"
+    return Section(
+        f"Loading: {what}",
+        file.name,
+        data.get("command"),
+        (rounds, _machine(data)),
+        [(("loader", "images/s", "ratio"), rows)],
+    )
+
+
+def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
+    from kdna_zoo.analysis.accuracy_plot import draw_accuracy
+
+    rows = [Accuracy.from_dict(row) for row in data["networks"]]
+    titles = ("network", "parameters", "seeds", "top-1 %", "difference", "p")
+    setting = ", ".join(f"{key} {value}" for key, value in data["setting"].items())
+    runs = [
+        (
+            f"{run['arch']} {run['arch_args'] or ''}",
+            str(run["seed"]),
+            f"{100 * run['final']['top1']:.2f}",
+            f"{run['seconds']:,.0f}",
+            run["hardware"],
+            (run["git_commit"] or "")[:12],
+            run["command"] or "",
+        )
+        for run in data["runs"]
+    ]
+    listed = ("run", "seed", "top-1 %", "seconds", "hardware", "commit", "command")
+    note = (
+        "mean ± standard deviation over the seeds; difference to the first network, paired by seed,"
+        " with its 95 % confidence interval; p of Student's paired t-test"
+    )
+    return Section(
+        f"Accuracy: {setting}",
+        file.name,
+        data.get("command"),
+        (note,),
+        [(titles, [_accuracy_cells(row) for row in rows]), (listed, runs)],
+        [(_drawn(lambda to: draw_accuracy(rows, to)), "top-1 of each run by network")],
+    )
+
+
+def _accuracy_cells(row: Accuracy) -> tuple[str, ...]:
+    spread = f" ± {100 * row.deviation:.2f}" if row.deviation is not None else ""
+    d = row.difference
+    margin = f" ± {100 * d.margin:.2f}" if d and d.margin is not None else ""
+    return (
+        row.network,
+        f"{row.parameters:,}",
+        ", ".join(map(str, row.top1)),
+        f"{100 * row.mean:.2f}{spread}",
+        f"{100 * d.mean:+.2f}{margin}" if d else "",
+        f"{d.p:.3f}" if d and d.p is not None else "",
+    )
+
+
+def _machine(data: Mapping[str, Any]) -> str:
+    return f"{data['hardware']}; {', '.join(f'{k} {v}' for k, v in data['versions'].items())}"
+
+
+def _drawn(draw: Callable[[Path], None]) -> str:
+    """Draw into a file and return the picture as a data URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "picture.svg")
+        draw(file)
+        return f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
+
+
+KINDS: dict[tuple[str, ...], Callable[[Mapping[str, Any], Path], Section]] = {
+    ("results", "mode", "order"): _bench,
+    ("results", "workers", "order"): _loaders,
+    ("networks", "setting", "runs"): _accuracy,
+}
