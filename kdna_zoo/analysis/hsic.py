@@ -35,7 +35,7 @@ def gram(outputs: Tensor, images: int) -> Tensor:
     flat = outputs.detach().reshape(images, -1)  # (N, D)
     products = torch.zeros(images, images, dtype=torch.float64, device=flat.device)
     squares = torch.zeros((), dtype=torch.float64, device=flat.device)
-    for part in flat.split(CHUNK, dim=1):
+    for part in torch.split(flat, CHUNK, dim=1):
         x = part.double()
         squares += x.square().sum()
         x = x - x.mean(dim=0)

@@ -1,4 +1,4 @@
-"""CKA as it is defined, in plain loops and in feature space: no Gram matrices, no centring trick."""
+"""CKA as it is defined, in plain loops and in feature space: nothing shared with the code."""
 
 from itertools import permutations
 
