@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from kdna_zoo.commands import (
     bench,
+    cka,
     classify,
     export,
     info,
@@ -32,7 +33,7 @@ TRAINING = {
     "test": "evaluate a network on the test split",
     "predict": "write a network's predictions to a file",
 }
-COMMANDS = (quickstart, models, info, bench, recipes, export, publish, verify, classify)
+COMMANDS = (quickstart, models, info, bench, recipes, export, publish, verify, classify, cka)
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh
 NEEDS_TRAIN = {*TRAINING, "publish", "quickstart"}
 TRAIN_PACKAGES = (

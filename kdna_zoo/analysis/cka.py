@@ -41,6 +41,7 @@ class Cka:
             gives the same for all images.
         images: Images compared.
         batch_size: Images in a whole batch.
+        about: What else the values depend on, in words: which images, which weights.
     """
 
     networks: tuple[str, str]
@@ -49,6 +50,7 @@ class Cka:
     matrix: Tensor
     images: int
     batch_size: int
+    about: str = ""
 
     @property
     def is_of_one(self) -> bool:
@@ -61,6 +63,7 @@ class Cka:
             "format": FORMAT,
             "version": VERSION,
             "networks": list(self.networks),
+            "about": self.about,
             "images": self.images,
             "batch_size": self.batch_size,
             "rows": list(self.rows),
@@ -92,9 +95,10 @@ class Cka:
             rows, columns = tuple(data["rows"]), tuple(data["columns"])
             matrix = torch.tensor(values, dtype=torch.float64).reshape(len(rows), len(columns))
             images, batch_size = int(data["images"]), int(data["batch_size"])
+            about = str(data["about"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise UserError(f"{origin} is incomplete or damaged: {error}; measure again") from error
-        return cls((first, second), rows, columns, matrix, images, batch_size)
+        return cls((first, second), rows, columns, matrix, images, batch_size, about)
 
 
 def read_cka(file: Path) -> Cka:
@@ -119,6 +123,7 @@ def measure_cka(
     other: nn.Module | None = None,
     other_layers: Sequence[str] | None = None,
     names: tuple[str, str] | None = None,
+    about: str = "",
 ) -> Cka:
     """Compare all chosen layers over a data loader.
 
@@ -133,6 +138,7 @@ def measure_cka(
         other: A second network to compare with, on the same images; None: the first with itself.
         other_layers: Its layers.
         names: What the networks are called; None: by their classes.
+        about: Kept with the values, see `Cka`.
 
     Raises:
         UserError: If there is no batch of four images, a layer cannot be compared, or no layer
@@ -165,4 +171,5 @@ def measure_cka(
             "no layer tells one image from another: the images are all the same, or the network "
             "gives the same for all of them"
         )
-    return Cka(names, tuple(first.layers), tuple(second.layers), matrix, sums.images, largest)
+    layers_of = (tuple(first.layers), tuple(second.layers))
+    return Cka(names, *layers_of, matrix, sums.images, largest, about)

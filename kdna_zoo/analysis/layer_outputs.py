@@ -127,12 +127,17 @@ class Grams:
             (layers, N, N) in float64, on the CPU.
 
         Raises:
-            UserError: If a layer does not run, has no output for each image, or gives a value that
-                is not finite.
+            UserError: If the network or a layer does not run, a layer has no output for each
+                image, or gives a value that is not finite.
         """
         self._grams, self._images = {}, len(images)
-        with torch.inference_mode():
-            self.model(images)
+        try:
+            with torch.inference_mode():
+                self.model(images)
+        except (AssertionError, RuntimeError) as error:  # its own words say what it wants
+            raise UserError(
+                f"{self.name} cannot run on images of {tuple(images.shape)}: {error}"
+            ) from error
         if self._idle_may_go and self._grams:
             self.layers = [path for path in self.layers if path in self._grams]
             self._idle_may_go = False
