@@ -1,7 +1,9 @@
 """The picture of a CKA: the grid of layer against layer, from the input (bottom left) on."""
 
 import math
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from kdna_zoo.analysis.cka import Cka
 
 COLOURS = "magma"  # dark: unrelated; bright: the same
 MISSING = "#b0bec5"  # a layer without a value
+GREY, LINE = "#546e7a", "#607d8b"
 CELL = 0.2  # inches, where there are few layers
 SIDE = (3.6, 8.0)  # inches, of the longer side: at least, at most
 NAME = 0.135  # inches that the name of a layer takes
@@ -36,19 +39,19 @@ def draw_cka(cka: Cka, to: Path) -> None:
     colours: Any = _colour_map()
     image = axes.imshow(cka.matrix.numpy(), colours, vmin=0, vmax=1, origin="lower")
     _name(axes, cka, cell)
-    first, second = cka.networks
+    _part(axes, cka)
+    first, second = map(_short, cka.networks)
     title = f"Linear CKA of {first}" if cka.is_of_one else f"Linear CKA, {first} against {second}"
-    axes.set_title(f"{title}\n", fontsize=11)
-    axes.text(
-        0.5, 1.015, _note(cka), fontsize=7.5, color="#546e7a", ha="center", va="bottom",
-        transform=axes.transAxes,
-    )  # fmt: skip
+    note = cka.about or f"{cka.images:,} images, batches of {cka.batch_size}"
+    axes.set_title(title, fontsize=11, pad=8 + 10 * len(note.splitlines()))
+    where: Any = {"xycoords": "axes fraction", "textcoords": "offset points"}
+    axes.annotate(note, (0.5, 1), (0, 5), ha="center", fontsize=7.5, color=GREY, **where)
     negative = bool((cka.matrix < 0).any())
     bar = figure.colorbar(image, shrink=0.8, extend="min" if negative else "neither")
     bar.set_label("CKA", fontsize=9)
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    figure.savefig(to)
+    figure.savefig(to, bbox_inches="tight", pad_inches=0.12)
 
 
 def _colour_map() -> Any:
@@ -57,8 +60,9 @@ def _colour_map() -> Any:
     return matplotlib.colormaps[COLOURS].with_extremes(bad=MISSING)
 
 
-def _note(cka: Cka) -> str:
-    return cka.about or f"{cka.images:,} images, batches of {cka.batch_size}"
+def _short(network: str) -> str:
+    """Return a network's name without the folders in which it lies."""
+    return network.rstrip("/").rpartition("/")[2] if network.startswith("local-dir:") else network
 
 
 def _longest(names: Sequence[str]) -> float:
@@ -75,6 +79,24 @@ def _name(axes: Axes, cka: Cka, cell: float) -> None:
         places = range(0, len(names), step)
         set_ticks(list(places), [names[i] for i in places], rotation=rotation, fontsize=7)
     if not cka.is_of_one:
-        axes.set(xlabel=cka.networks[1], ylabel=cka.networks[0])
+        axes.set(xlabel=_short(cka.networks[1]), ylabel=_short(cka.networks[0]))
     axes.tick_params(length=2)
     axes.spines[:].set_visible(False)
+
+
+def _part(axes: Axes, cka: Cka) -> None:
+    """Draw a thin line between the parts of the networks, such as ``layer3`` or ``stages.2``."""
+    for names, draw in ((cka.columns, axes.axvline), (cka.rows, axes.axhline)):
+        parts = [_part_of(name) for name in names]
+        if 2 * len(set(parts)) > len(parts):
+            continue  # layers side by side, as in a VGG
+        for i, (before, after) in enumerate(pairwise(parts)):
+            if before != after:
+                draw(i + 0.5, color=LINE, linewidth=0.5, alpha=0.7)
+
+
+def _part_of(path: str) -> str:
+    """Return the path up to its first number."""
+    parts = path.split(".")
+    ends = [i for i, part in enumerate(parts) if re.search(r"\d", part)]
+    return ".".join(parts[: ends[0] + 1]) if ends else path

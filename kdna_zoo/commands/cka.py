@@ -156,6 +156,9 @@ def _measure(args: argparse.Namespace) -> Cka:
     )
     if other is not None:
         _agree(args, network, other)
+    if args.suggest is not None:  # what cannot be is said before all is measured
+        paths = tuple(layers or choose_layers(network))
+        _suggest(args, Cka((args.name,) * 2, paths, paths, torch.eye(len(paths)), 0, 0))
     images = load_images(
         network, args.data, args.split, args.images, args.batch_size, args.workers, args.seed
     )

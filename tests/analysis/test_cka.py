@@ -176,6 +176,8 @@ def test_what_cannot_be_compared_is_said() -> None:
         measure_cka(model, torch.split(images(9), 3))
     with pytest.raises(UserError, match=f"{message}0"):
         measure_cka(model, [])
+    with pytest.raises(UserError, match=r"b cannot run on images of \(7, 3, 32, 32\): .*expected"):
+        measure_cka(model, batches, None, nn.Sequential(nn.Conv2d(4, 4, 3)), names=("a", "b"))
     with pytest.raises(UserError, match="no layer tells one image from another"):
         measure_cka(model, [images(1).expand(6, -1, -1, -1)])
     with pytest.raises(UserError, match=r"'odd' of _Odd gives \(9,\) for 7 images: no tensor with"):
