@@ -133,7 +133,7 @@ def measure_cka(
         model: Any network.
         batches: Batches of images (N, C, H, W), or tuples that begin with one. Larger batches give
             a surer estimate from as many images.
-        layers: Module paths, as `choose_layers` gives them; None: its own choice, of those that
+        layers: Module paths or patterns, see `choose_layers`; None: its own choice, of those that
             run.
         other: A second network to compare with, on the same images; None: the first with itself.
         other_layers: Its layers.

@@ -32,7 +32,7 @@ def choose_layers(model: nn.Module, patterns: Sequence[str] | None = None) -> li
         UserError: If the network has no such layer, or a path or pattern finds none.
     """
     weighted = _weighted(model)
-    if patterns is None:
+    if not patterns:
         if not weighted:
             raise UserError(
                 f"{type(model).__name__} has no convolution and no child layer; name the modules "
@@ -87,7 +87,7 @@ class Grams:
 
     Args:
         model: The network.
-        layers: Module paths; None: those of `choose_layers` that run in the first batch.
+        layers: As for `choose_layers`; None: those of its own choice that run in the first batch.
         name: What messages call the network.
 
     Attributes:
@@ -96,8 +96,8 @@ class Grams:
 
     def __init__(self, model: nn.Module, layers: Sequence[str] | None, name: str) -> None:
         self.model, self.name = model, name
-        self.layers = list(choose_layers(model) if layers is None else layers)
-        self._idle_may_go = layers is None
+        self.layers = choose_layers(model, layers)
+        self._idle_may_go = not layers
         self._grams: dict[str, Tensor] = {}
         self._images = 0
 

@@ -151,13 +151,12 @@ def _measure(args: argparse.Namespace) -> Cka:
 
     network = _create(args.name, args)
     other = _create(args.against, args) if args.against else None
-    layers, other_layers = (
-        choose_layers(net, args.layers) if net and args.layers else None for net in (network, other)
-    )
+    layers = choose_layers(network, args.layers)  # mistakes are found before the data is opened
     if other is not None:
+        _ = choose_layers(other, args.layers)
         _agree(args, network, other)
     if args.suggest is not None:  # what cannot be is said before all is measured
-        paths = tuple(layers or choose_layers(network))
+        paths = tuple(layers)
         _suggest(args, Cka((args.name,) * 2, paths, paths, torch.eye(len(paths)), 0, 0))
     images = load_images(
         network, args.data, args.split, args.images, args.batch_size, args.workers, args.seed
@@ -170,7 +169,7 @@ def _measure(args: argparse.Namespace) -> Cka:
     names = (args.name, args.against or args.name)
     with progress() as tell:
         batches = _told(images.loader, tell)
-        return measure_cka(network, batches, layers, other, other_layers, names, about)
+        return measure_cka(network, batches, args.layers, other, args.layers, names, about)
 
 
 def _create(name: str, args: argparse.Namespace) -> nn.Module:

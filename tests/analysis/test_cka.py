@@ -165,6 +165,8 @@ def test_what_cannot_be_compared_is_said() -> None:
         measure_cka(nn.Sequential(nn.Flatten(), nn.Linear(3, 3)), batches)
     with pytest.raises(UserError, match=r"no layer 'layer3\.0\.conv9' in ResNet; did you mean lay"):
         choose_layers(model, ["layer3.0.conv9"])
+    with pytest.raises(UserError, match=r"no layer 'layer3\.0\.conv9' in ResNet"):
+        measure_cka(model, batches, ["layer3.0.conv9"])
     with pytest.raises(
         UserError, match=r"no convolution fits 'stages\.\*' in ResNet; it has conv1"
     ):

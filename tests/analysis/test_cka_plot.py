@@ -40,7 +40,7 @@ def test_two_networks(tmp_path: Path) -> None:
     assert drawn(tmp_path / "cka.svg", "8 images, batches of 4") == 1
     assert drawn(tmp_path / "cka.svg", "layer1.0.conv") == 2
     assert drawn(tmp_path / "cka.svg", "layer3.1.conv") == 1
-    local = Cka(("local-dir:/a/b/", "hf-hub:me/it"), *[("x", "y")] * 2, torch.eye(2), 8, 4)
+    local = Cka(("local-dir:/a/b/", "hf-hub:me/it"), ("x",), ("y",), torch.eye(1), 8, 4)
     draw_cka(local, tmp_path / "cka.svg")
     assert drawn(tmp_path / "cka.svg", "Linear CKA, b against hf-hub:me/it") == 1
 
