@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from kdna_zoo.commands import (
     bench,
+    cka,
     classify,
     compare,
     export,
@@ -35,7 +36,7 @@ TRAINING = {
     "predict": "write a network's predictions to a file",
 }
 COMMANDS = (
-    *(quickstart, models, info, bench, recipes, compare, report, export, publish, verify),
+    *(quickstart, models, info, bench, cka, recipes, compare, report, export, publish, verify),
     classify,
 )
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh

@@ -15,6 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kdna_zoo.analysis.accuracy import Accuracy
+from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
 from kdna_zoo.errors import UserError
 
@@ -74,7 +75,7 @@ def make_section(file: Path) -> Section:
     if kind is None:
         raise UserError(
             f"{file} is no file that a report shows: it takes those of `kdna-zoo bench --json"
-            " FILE`, `kdna-zoo bench --data --json FILE` and `kdna-zoo compare RUN ... --json`"
+            " FILE`, `kdna-zoo cka` and `kdna-zoo compare RUN ... --json`"
         )
     try:
         return kind(data, file)
@@ -187,6 +188,21 @@ def _accuracy_cells(row: Accuracy) -> tuple[str, ...]:
     )
 
 
+def _cka(data: Mapping[str, Any], file: Path) -> Section:
+    from kdna_zoo.analysis.cka_plot import draw_cka
+
+    cka = Cka.from_dict(data, str(file))
+    title = f"Linear CKA: {' against '.join(dict.fromkeys(cka.networks))}"
+    return Section(
+        title,
+        file.name,
+        data.get("command"),
+        (f"{cka.images:,} images, batches of {cka.batch_size}", _machine(data)),
+        [],
+        [(_drawn(lambda to: draw_cka(cka, to)), f"the grid of layers: {title}")],
+    )
+
+
 def _machine(data: Mapping[str, Any]) -> str:
     return f"{data['hardware']}; {', '.join(f'{k} {v}' for k, v in data['versions'].items())}"
 
@@ -203,4 +219,5 @@ KINDS: dict[tuple[str, ...], Callable[[Mapping[str, Any], Path], Section]] = {
     ("results", "mode", "order"): _bench,
     ("results", "workers", "order"): _loaders,
     ("networks", "setting", "runs"): _accuracy,
+    ("networks", "rows", "matrix"): _cka,
 }

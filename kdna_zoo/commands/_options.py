@@ -5,12 +5,21 @@ from pathlib import Path
 
 from kdna_zoo.errors import UserError
 
+PICTURES = (".png", ".svg", ".pdf")
+
 
 def positive(text: str) -> int:
     """Read a whole number of 1 or more, as the type of an option."""
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def picture(text: str) -> Path:
+    """Read the path of a picture to write, as the type of an option."""
+    if Path(text).suffix.lower() not in PICTURES:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(PICTURES)}")
+    return Path(text)
 
 
 def check_place(file: Path) -> None:

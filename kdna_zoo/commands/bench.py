@@ -1,10 +1,8 @@
 """``kdna-zoo bench``: throughput, latency and memory of networks, or loaders, side by side."""
 
 import argparse
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,10 +10,10 @@ import torch
 
 from kdna_zoo.analysis.comparison import Comparison, Result, compare
 from kdna_zoo.analysis.contenders import DTYPES, FORMS, OWN, Contender, Mode, Setting
-from kdna_zoo.atomic import replaced_file
+from kdna_zoo.commands._files import progress, to_write
 from kdna_zoo.commands._loaders import bench_loaders, report_loaders
 from kdna_zoo.commands._networks import check_name
-from kdna_zoo.commands._options import check_place, positive
+from kdna_zoo.commands._options import picture, positive
 from kdna_zoo.commands._output import print_table
 from kdna_zoo.errors import UserError, did_you_mean
 
@@ -31,7 +29,6 @@ COLUMNS = (
     "ratio",
 )
 TEXT = ("network", "form")
-PICTURES = (".png", ".svg", ".pdf")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -89,7 +86,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--markdown", action="store_true", help="Markdown, on a terminal too")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write every figure here")
     parser.add_argument(
-        "--plot", metavar="FILE", type=_picture, help="draw parameters against throughput here"
+        "--plot", metavar="FILE", type=picture, help="draw parameters against throughput here"
     )
     parser.set_defaults(run=run)
 
@@ -117,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
         dtype=args.dtype,
     )
     contenders = [Contender(name, form) for name in args.names for form in args.form]
-    with _to_write(args.json) as json_file, _to_write(args.plot) as plot_file:
-        with _progress() as tell:
+    with to_write(args.json) as json_file, to_write(args.plot) as plot_file:
+        with progress() as tell:
             comparison = compare(
                 contenders, setting, args.rounds, memory=not args.no_memory, tell=tell
             )
@@ -136,43 +133,14 @@ def run(args: argparse.Namespace) -> int:
 def _run_loaders(args: argparse.Namespace) -> int:
     if args.plot:
         raise UserError("--plot draws networks; leave it out with --data")
-    with _to_write(args.json) as json_file:
-        with _progress() as tell:
+    with to_write(args.json) as json_file:
+        with progress() as tell:
             comparison = bench_loaders(args, tell)
         report_loaders(comparison, args.line, args.markdown)
         if json_file:
             data = {"command": args.line, **comparison.to_dict()}
             json_file.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     return 0
-
-
-@contextlib.contextmanager
-def _to_write(file: Path | None) -> Iterator[Path | None]:
-    """Make sure that a file can be written before the long run; it appears after it, whole."""
-    if file is None:
-        yield None
-        return
-    check_place(file)
-    try:
-        with replaced_file(file) as fresh:
-            yield fresh
-    except OSError as error:
-        raise UserError(f"cannot write {file}: {error}") from error
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str], None]]:
-    """Say on one line of the terminal what is going on, and wipe it at the end."""
-    shown = sys.stderr.isatty()
-
-    def tell(text: str) -> None:
-        if shown:
-            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-
-    try:
-        yield tell
-    finally:
-        tell("")
 
 
 def _report(comparison: Comparison, line: str, markdown: bool) -> None:
@@ -211,9 +179,3 @@ def _forms(text: str) -> list[str]:
             hint = did_you_mean(form, FORMS, "choose among these")
             raise argparse.ArgumentTypeError(f"no form {form!r} in {', '.join(FORMS)}; {hint}")
     return forms
-
-
-def _picture(text: str) -> Path:
-    if Path(text).suffix.lower() not in PICTURES:
-        raise argparse.ArgumentTypeError(f"{text!r} does not end in one of {', '.join(PICTURES)}")
-    return Path(text)

@@ -13,9 +13,9 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "report",
-        help="write one HTML page of benchmarks and accuracies",
+        help="write one HTML page of benchmarks, accuracies and CKA grids",
         description="Write one self-contained HTML page with tables, plots and the commands behind "
-        "each figure, from the JSON files of `bench --json FILE` and `compare ... --json`.",
+        "each figure, from the JSON files of `bench --json FILE`, `cka` and `compare ... --json`.",
     )
     parser.add_argument("files", metavar="FILE", nargs="+", type=Path, help="JSON files")
     parser.add_argument("--to", metavar="HTML", type=Path, default=Path("report.html"))

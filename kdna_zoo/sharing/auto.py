@@ -7,24 +7,29 @@ shape, and lets them share by one of the published rules (see presets.py):
   on; an odd one at the front keeps its own kernel;
 * ``"last"``: the last serves all others.
 
-The role is the layer's path inside its block: ``conv2`` of all blocks, say. A pair is left out
-where the adapter would cost more than the kernel it saves, as it does in many small layers.
+See candidates.py for what a role is. A pair is left out where the adapter would cost more than the
+kernel it saves, as it does in many small layers.
 """
 
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 from torch import nn
 
 from kdna_zoo.layers import NormName
-from kdna_zoo.sharing.apply import can_share
+from kdna_zoo.sharing.candidates import (
+    Layer,
+    alike,
+    choose_reduction,
+    layers_to_share,
+    roles_of,
+    saved_by,
+)
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
 from kdna_zoo.sharing.stages import stage_of
 
 Rule = Literal["alternate", "last"]
-Layer = nn.Conv2d | nn.Linear
 
 
 def auto_plan(
@@ -53,8 +58,8 @@ def auto_plan(
         raise PlanError(f"unknown rule {rule!r}; choose one of {', '.join(get_args(Rule))}")
     if min(reduction, wide_reduction) < 1:
         raise PlanError(f"a reduction must be at least 1, got {min(reduction, wide_reduction)}")
-    layers = {path: m for path, m in model.named_modules() if can_share(m)}
-    roles = _roles(layers)
+    layers = layers_to_share(model)
+    roles = roles_of(layers)
     by_stage: dict[str, list[str]] = defaultdict(list)
     for path in layers:
         by_stage[stage_of(model, path)].append(path)
@@ -62,9 +67,10 @@ def auto_plan(
         stage: [
             Share(child, parent, r)
             for child, parent in _pairs(paths, layers, roles, rule)
-            if _saves(
-                layers[child], r := _reduction(layers[child], reduction, wide_reduction), norm
+            if saved_by(
+                layers[child], r := choose_reduction(layers[child], reduction, wide_reduction), norm
             )
+            > 0
         ]
         for stage, paths in by_stage.items()
     }
@@ -75,39 +81,12 @@ def auto_plan(
     return SharingPlan(shares, norm)
 
 
-def _roles(paths: Iterable[str]) -> dict[str, str]:
-    """Take the numbers of blocks out of each path, and leave those that name a layer.
-
-    ``layer3.0.conv2`` becomes ``layer3.#.conv2``. A part that is not all digits, such as ``b1`` or
-    ``conv1``, stands for a block if there are two layers or more below it.
-    """
-    counts = Counter(prefix for path in paths for prefix in _prefixes(path))
-
-    def part(prefix: str) -> str:
-        name = prefix.rpartition(".")[2]
-        return re.sub(r"\d+", "#", name) if name.isdigit() or counts[prefix] > 1 else name
-
-    return {path: ".".join(map(part, _prefixes(path))) for path in paths}
-
-
-def _prefixes(path: str) -> list[str]:
-    parts = path.split(".")
-    return [".".join(parts[: i + 1]) for i in range(len(parts))]
-
-
 def _pairs(
     paths: list[str], layers: dict[str, Layer], roles: dict[str, str], rule: Rule
 ) -> list[tuple[str, str]]:
     """Pair the layers of a stage that have one role and one shape, as (child, parent)."""
-    groups: dict[object, list[str]] = defaultdict(list)
-    for path in paths:
-        layer = layers[path]
-        key = (roles[path], type(layer), layer.weight.shape, getattr(layer, "groups", 1))
-        groups[key].append(path)
-    pairs = []
-    for group in groups.values():
-        if _is_depthwise(layers[group[0]]):
-            continue
+    pairs: list[tuple[str, str]] = []
+    for group in alike(paths, layers, roles):
         if rule == "last":
             pairs += [(child, group[-1]) for child in group[:-1]]
         else:
@@ -115,28 +94,6 @@ def _pairs(
             pairs += list(zip(group[odd::2], group[odd + 1 :: 2], strict=True))
     order = {path: index for index, path in enumerate(paths)}
     return sorted(pairs, key=lambda pair: order[pair[0]])
-
-
-def _is_depthwise(layer: Layer) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.groups > 1 and layer.weight.shape[1] == 1
-
-
-def _in_channels(layer: Layer) -> int:
-    return layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
-
-
-def _reduction(layer: Layer, reduction: int, wide_reduction: int) -> int:
-    return wide_reduction if _in_channels(layer) > layer.weight.shape[0] else reduction
-
-
-def _saves(layer: Layer, reduction: int, norm: NormName) -> bool:
-    """Tell whether there can be an adapter of fewer parameters than the kernel it makes up for."""
-    channels = _in_channels(layer)
-    hidden = max(channels // reduction, 1)
-    if norm == "layer" and hidden == 1:  # a LayerNorm of one channel is constant
-        return False
-    adapter = 2 * channels * hidden + channels + 2 * hidden + layer.weight.shape[0]
-    return adapter < layer.weight.numel()
 
 
 def _choose(found: dict[str, list[Share]], stages: Sequence[str] | None) -> list[str]:

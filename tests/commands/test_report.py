@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
 from kdna_zoo.cli import main
 
@@ -113,6 +115,19 @@ def test_accuracies(tmp_path: Path) -> None:
     assert "kdna-zoo fit --model.arch <b>" in page.cells, "escaped, so shown as it is"
     assert "0123456789ab" in page.cells
     assert [f"<!-- {name} -->" in drawn(page.pictures[0]) for name in ("a_net", "b_net")]
+
+
+def test_layers_that_are_alike(tmp_path: Path) -> None:
+    matrix = torch.eye(3, dtype=torch.float64)
+    cka = Cka(("a_net", "b_net"), ("x", "y", "z"), ("u", "v", "w"), matrix, 64, 32)
+    file = tmp_path / "cka.json"
+    made = {"command": "kdna-zoo cka a_net", "hardware": "a processor", "versions": {"torch": "2"}}
+    file.write_text(json.dumps({**cka.to_dict(), **made}))
+    page = report(tmp_path, file)
+    assert "Linear CKA, a_net against b_net" in drawn(page.pictures[0])
+    text = (tmp_path / "r.html").read_text()
+    assert "64 images, batches of 32" in text
+    assert "kdna-zoo cka a_net" in text
 
 
 @pytest.mark.parametrize(
