@@ -189,7 +189,7 @@ def _about(args: argparse.Namespace, trained: "TrainedModel") -> "Release":
         license=args.license,
         half=args.half,
         repo_id=repo_id,
-        seeds=make_series(record.arch, seeds) if args.seeds else None,
+        seeds=make_series(record.arch, seeds) if args.seeds or args.control else None,
         control=make_series("control with a kernel of its own in each layer", control),
     )
 
