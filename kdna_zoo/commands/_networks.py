@@ -1,5 +1,7 @@
 """Creating a network by the name that a user gave, with an answer when there is none."""
 
+from typing import Any
+
 import timm
 import torch
 from huggingface_hub import constants
@@ -13,13 +15,16 @@ ON_THE_HUB = ("hf-hub:", "hf_hub:")
 LOCATED = (*ON_THE_HUB, "local-dir:")  # timm reads the name and the configuration there
 
 
-def create_network(name: str, pretrained: bool = False, device: str = "cpu") -> nn.Module:
+def create_network(
+    name: str, pretrained: bool = False, device: str = "cpu", **arguments: Any
+) -> nn.Module:
     """Return timm's network of a name, in eval mode.
 
     Args:
         name: A registered name, or ``hf-hub:`` or ``local-dir:`` and where it lies.
         pretrained: Whether to load its weights.
         device: Where to build it; on ``"meta"`` it takes no memory and has no values.
+        **arguments: More for timm.
 
     Raises:
         UserError: If there is no such network (the nearest names are given), or it cannot be read.
@@ -27,7 +32,7 @@ def create_network(name: str, pretrained: bool = False, device: str = "cpu") -> 
     check_name(name)
     try:
         with torch.device(device):
-            return timm.create_model(name, pretrained=pretrained).eval()
+            return timm.create_model(name, pretrained=pretrained, **arguments).eval()
     except Exception as error:  # timm reads files that anyone may have written
         if name.startswith(ON_THE_HUB) and isinstance(error, OSError):
             where = f"config.json of {name.partition(':')[2]}"

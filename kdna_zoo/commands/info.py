@@ -18,7 +18,7 @@ from kdna_zoo.commands._output import (
     print_tree,
 )
 from kdna_zoo.errors import UserError
-from kdna_zoo.sharing import SharingPlan, auto_plan, share_kernels, stage_of
+from kdna_zoo.sharing import CONTROLS, SharingPlan, ablate, auto_plan, share_kernels, stage_of
 from kdna_zoo.sharing.apply import SharesKernels
 
 COLUMNS = ("stage", "parameters", "own", "adapter", "shared", "multiply-adds")
@@ -41,6 +41,11 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="with the plan that kdna_zoo.auto_plan finds, for a network that has none",
     )
+    parser.add_argument(
+        "--ablation",
+        choices=CONTROLS,
+        help="as this control of the ablation, which is timm.create_model(NAME, ablation=...)",
+    )
     add_output_options(parser)
     parser.set_defaults(run=run)
 
@@ -49,7 +54,14 @@ def run(args: argparse.Namespace) -> int:
     """Print what there is to know."""
     model = create_network(args.name, device="meta")
     if args.auto_plan:
-        _share(args.name, model)
+        _share(args.name, model, args.ablation)
+    elif args.ablation:
+        if _plan(model) is None:
+            raise UserError(
+                f"{args.name} has no sharing plan, so there is nothing to ablate; leave --ablation "
+                "away, or add --auto-plan"
+            )
+        model = create_network(args.name, device="meta", ablation=args.ablation)
     size = input_size(model)
     stages = summarize(model, size)
     if args.json:
@@ -64,15 +76,15 @@ def run(args: argparse.Namespace) -> int:
     print()
     print_table(COLUMNS, _rows(stages), text=("stage",), markdown=args.markdown)
     print(f"\nMultiply-adds are for one image of {' x '.join(map(str, size))}.")
-    if plan is not None:
+    if plan is not None and not plan.own_kernels:
         print(_saving(stages))
     return 0
 
 
-def _share(name: str, model: nn.Module) -> None:
+def _share(name: str, model: nn.Module, ablation: str | None) -> None:
     if _plan(model) is not None:
         raise UserError(f"{name} has a sharing plan of its own; leave --auto-plan away")
-    share_kernels(model, auto_plan(model))
+    share_kernels(model, ablate(auto_plan(model), ablation or "full"))
 
 
 def _plan(model: nn.Module) -> SharingPlan | None:
@@ -83,10 +95,15 @@ def _heading(name: str, model: nn.Module, plan: SharingPlan) -> str:
     parents = {share.parent for share in plan}
     base = getattr(model, "base_arch", None)
     of = f" on timm's `{base}`" if base else ""
-    return (
-        f"`{name}`{of}: {_plural(len(plan), 'child', 'children')} of "
-        f"{_plural(len(parents), 'parent', 'parents')}, {plan.norm} norm in the channel attention"
-    )
+    children = _plural(len(plan), "child", "children")
+    parts = [f"{children} of {_plural(len(parents), 'parent', 'parents')}"]
+    if plan.own_kernels:
+        parts = [children]
+    if plan.departure:
+        parts.append(plan.departure)
+    if plan.has_attention:
+        parts.append(f"{plan.norm} norm in the channel attention")
+    return f"`{name}`{of}: {', '.join(parts)}"
 
 
 def _saving(stages: Sequence[StageSummary]) -> str:
@@ -107,10 +124,14 @@ def _tree(model: nn.Module, plan: SharingPlan) -> Tree:
     """Arrange the plan as stage -> parent -> children, each with a label."""
     tree: dict[str, dict[str, dict[str, Tree]]] = {}
     for share in plan:
+        child = f"`{share.child}`{f' (r = {share.reduction})' if plan.has_attention else ''}"
         stage = tree.setdefault(f"`{stage_of(model, share.parent)}`", {})
+        if plan.own_kernels:  # a child is its own parent
+            stage[child] = {}
+            continue
         weight = model.get_parameter(f"{share.parent}.weight")
         label = f"`{share.parent}`: {_shape(weight.shape)}, {weight.numel():,} parameters"
-        stage.setdefault(label, {})[f"`{share.child}` (r = {share.reduction})"] = {}
+        stage.setdefault(label, {})[child] = {}
     return tree
 
 

@@ -4,6 +4,7 @@ A data set that is pinned to a revision is fetched as a snapshot of that very re
 `load_dataset(id, revision=...)` takes whichever revision is in the cache (datasets#7928).
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,9 @@ def _open_local(
     place = place.absolute()
     if place.is_dir():
         builder = datasets.load_dataset_builder(str(place), name, cache_dir=cache_dir)
+        if "configs" in front_matter(place / "README.md"):
+            cache_dir = _cache_of_files(builder, cache_dir)
+            builder = datasets.load_dataset_builder(str(place), name, cache_dir=cache_dir)
     elif place.suffix == ".parquet":
         files = {"train": [str(place)]}
         builder = datasets.load_dataset_builder("parquet", data_files=files, cache_dir=cache_dir)
@@ -77,6 +81,18 @@ def _open_local(
         raise UserError(f"Cannot read {title}: it is no parquet file. {PLACES}.")
     readme = place / "README.md" if place.is_dir() else None
     return Source(builder, title, readme, streaming=streaming)
+
+
+def _cache_of_files(builder: Any, cache_dir: str | None) -> str:
+    """Return a cache for the very files of a folder, as they are now.
+
+    Where README.md lists ``configs``, `datasets` looks at the folder's name and that list alone: it
+    would go on with the images of another folder of that name, or with those before a change.
+    """
+    files = builder.config.data_files or {}
+    state = [(str(split), *found, *found.origin_metadata) for split, found in files.items()]
+    key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+    return str(Path(cache_dir or datasets.config.HF_DATASETS_CACHE) / f"folder-{key}")
 
 
 def _open_hub(

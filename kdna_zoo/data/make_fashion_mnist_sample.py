@@ -1,4 +1,4 @@
-"""Makes the embedded data: a class-balanced sample of Fashion-MNIST as two parquet files.
+"""Makes the embedded data, a class-balanced sample of Fashion-MNIST, or the whole as such files.
 
 Reads the four idx files of the Debian package ``dataset-fashion-mnist`` (Xiao, Rasul and Vollgraf,
 arXiv 1708.07747; MIT licence) and writes ``train.parquet`` and ``test.parquet`` as Hugging Face
@@ -6,6 +6,11 @@ arXiv 1708.07747; MIT licence) and writes ``train.parquet`` and ``test.parquet``
 drawn and shuffled with a fixed seed, so a rerun writes the same bytes.
 
     python -m kdna_zoo.data.make_fashion_mnist_sample --to kdna_zoo/data/fashion_mnist_sample
+
+With ``--full`` it takes every image, as a sample of the size of the whole would, in the same order,
+and writes a README.md that says what the folder is, where there is none:
+
+    python -m kdna_zoo.data.make_fashion_mnist_sample --full --to fashion_mnist
 """
 
 import argparse
@@ -41,7 +46,47 @@ FEATURES = datasets.Features(
     {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(NAMES))}
 )
 SPLITS = {"train": "train", "test": "t10k"}  # split of the sample -> beginning of the idx names
+SAMPLE = {"train": 600, "test": 100}  # images of each class in the embedded sample
 IDX_UINT8 = b"\x00\x00\x08"  # magic bytes of an idx file that holds unsigned bytes
+
+README = """\
+---
+pretty_name: Fashion-MNIST
+license: mit
+task_categories:
+- image-classification
+task_ids:
+- multi-class-image-classification
+size_categories:
+- 10K<n<100K
+source_datasets:
+- zalando-datasets/fashion_mnist
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: train.parquet
+  - split: test
+    path: test.parquet
+---
+
+# Fashion-MNIST
+
+[Fashion-MNIST](https://github.com/zalandoresearch/fashion-mnist) (Xiao, Rasul and Vollgraf, arXiv
+1708.07747) in full, made from its four idx files by
+
+    python -m kdna_zoo.data.make_fashion_mnist_sample --full --seed {seed} --to FOLDER
+
+| split | images |
+|---|---|
+| train | {train:,} |
+| test | {test:,} |
+
+Columns: `image` (28 x 28, grey, PNG; pixels bit for bit) and `label`, with the names {names} (0 to
+9). The rows are shuffled with seed {seed}.
+
+MIT licence, Copyright (c) 2017 Zalando SE.
+"""
 
 
 def read_idx(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -69,34 +114,38 @@ def read_idx(path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def balanced_sample(
-    labels: np.ndarray[Any, np.dtype[np.uint8]], per_class: int, rng: np.random.Generator
+    labels: np.ndarray[Any, np.dtype[np.uint8]], per_class: int | None, rng: np.random.Generator
 ) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Draw the same number of rows from each class.
 
     Args:
         labels: The class of each row.
-        per_class: Rows drawn from each class.
+        per_class: Rows drawn from each class; None: all that it has.
         rng: Where the draw and the order come from.
 
     Returns:
         Row numbers in random order.
     """
     counts = np.bincount(labels, minlength=len(NAMES))
-    if counts.min() < per_class:
+    if per_class is not None and counts.min() < per_class:
         raise UserError(f"{per_class} images a class asked for, there are {counts.tolist()}.")
-    rows = [rng.choice(np.flatnonzero(labels == c), per_class, False) for c in range(len(NAMES))]
+    sizes = counts if per_class is None else [per_class] * len(NAMES)
+    rows = [rng.choice(np.flatnonzero(labels == c), sizes[c], False) for c in range(len(NAMES))]
     return rng.permutation(np.concatenate(rows))
 
 
-def write_split(source: Path, split: str, per_class: int, seed: int, target: Path) -> None:
+def write_split(source: Path, split: str, per_class: int | None, seed: int, target: Path) -> int:
     """Write one split of the sample.
 
     Args:
         source: Folder with the idx files.
         split: ``train`` or ``test``.
-        per_class: Images of each class.
+        per_class: Images of each class; None: all.
         seed: Seed of the draw.
         target: The parquet file to write.
+
+    Returns:
+        The number of images.
     """
     images = read_idx(source / f"{SPLITS[split]}-images-idx3-ubyte.gz")
     labels = read_idx(source / f"{SPLITS[split]}-labels-idx1-ubyte.gz")
@@ -107,6 +156,7 @@ def write_split(source: Path, split: str, per_class: int, seed: int, target: Pat
     }
     table = pa.table(columns, schema=FEATURES.arrow_schema)
     pq.write_table(table, target, compression="zstd", compression_level=19)
+    return len(rows)
 
 
 def encode_png(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
@@ -121,14 +171,27 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--source", type=Path, default=SOURCE, help="folder with the idx files")
     parser.add_argument("--to", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--train-per-class", type=int, default=600)
-    parser.add_argument("--test-per-class", type=int, default=100)
+    parser.add_argument("--full", action="store_true", help="take every image, and say so")
+    parser.add_argument("--train-per-class", type=int, help="(default: 600)")
+    parser.add_argument("--test-per-class", type=int, help="(default: 100)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(args)
+    asked = {"train": given.train_per_class, "test": given.test_per_class}
+    if given.full and any(per_class is not None for per_class in asked.values()):
+        raise UserError(
+            "--full takes every image: leave --train-per-class and --test-per-class away"
+        )
     given.to.mkdir(parents=True, exist_ok=True)
-    counts = {"train": given.train_per_class, "test": given.test_per_class}
-    for split, per_class in counts.items():
-        write_split(given.source, split, per_class, given.seed, given.to / f"{split}.parquet")
+    images = {}
+    for split, per_class in asked.items():
+        if per_class is None and not given.full:
+            per_class = SAMPLE[split]
+        target = given.to / f"{split}.parquet"
+        images[split] = write_split(given.source, split, per_class, given.seed, target)
+    readme = given.to / "README.md"
+    if given.full and not readme.exists():
+        text = README.format(**images, names=", ".join(NAMES), seed=given.seed)
+        readme.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

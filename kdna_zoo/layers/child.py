@@ -3,11 +3,14 @@
 The parent keeps its kernel, registered once. A child refers to the parent module without
 registering it and reads ``parent.weight`` in each forward, so that no tensor stands twice in
 ``state_dict()`` and the tie survives ``deepcopy``, ``.to()`` and ``load_state_dict(assign=True)``.
+
+Two departures serve the controls of an ablation: an adapter may lack its channel attention, its
+static modulation or both, and a child may keep a kernel of its own, as its own parent.
 """
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from typing import Generic, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +19,7 @@ from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
 from kdna_zoo.layers.static_modulation import StaticModulation
 
 Parent = TypeVar("Parent", nn.Conv2d, nn.Linear)
+AdapterName = Literal["full", "channel", "static", "none"]
 
 
 class Child(nn.Module, Generic[Parent], ABC):
@@ -28,13 +32,18 @@ class Child(nn.Module, Generic[Parent], ABC):
         bias: Whether the child has a bias (always its own, never the parent's).
         reduction: Bottleneck ratio r of the channel attention.
         norm: Norm inside the channel attention, ``"batch"`` (published) or ``"layer"``.
+        adapter: What the child has of an adapter: ``"full"`` (published), ``"channel"`` attention
+            alone, ``"static"`` modulation alone, or ``"none"``.
         device: Device of the adapter's parameters; the parent's if not given.
         dtype: Type of the adapter's parameters; the parent's if not given.
+
+    Raises:
+        ValueError: If there is no such adapter or norm, or the channel attention cannot be made.
     """
 
     bias: nn.Parameter | None
-    channel_attn: ChannelAttention
-    modulation: StaticModulation
+    channel_attn: ChannelAttention | nn.Identity
+    modulation: StaticModulation | nn.Identity
 
     def __init__(
         self,
@@ -44,18 +53,26 @@ class Child(nn.Module, Generic[Parent], ABC):
         bias: bool,
         reduction: int,
         norm: NormName,
+        adapter: AdapterName,
         device: torch.device | str | None,
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
+        if adapter not in get_args(AdapterName):
+            raise ValueError(
+                f"unknown adapter {adapter!r}; choose one of {', '.join(get_args(AdapterName))}"
+            )
         weight = parent.weight
         device = weight.device if device is None else device
         dtype = weight.dtype if dtype is None else dtype
         self._parent: tuple[Parent] = (parent,)  # in a tuple: a reference, not a submodule
-        self.channel_attn = ChannelAttention(
-            in_channels, reduction, norm, channel_dim=channel_dim, device=device, dtype=dtype
-        )
-        self.modulation = StaticModulation(weight.shape, device=device, dtype=dtype)
+        self.channel_attn, self.modulation = nn.Identity(), nn.Identity()
+        if adapter in ("full", "channel"):
+            self.channel_attn = ChannelAttention(
+                in_channels, reduction, norm, channel_dim=channel_dim, device=device, dtype=dtype
+            )
+        if adapter in ("full", "static"):
+            self.modulation = StaticModulation(weight.shape, device=device, dtype=dtype)
         if bias:
             self.bias = nn.Parameter(torch.zeros(weight.shape[0], device=device, dtype=dtype))
         else:
@@ -66,12 +83,17 @@ class Child(nn.Module, Generic[Parent], ABC):
         """The layer that owns the kernel."""
         return self._parent[0]
 
+    @property
+    def owns_kernel(self) -> bool:
+        """Whether the child has a kernel of its own, and so is its own parent."""
+        return self._parent[0] is self
+
     def child_kernel(self) -> Tensor:
         """Form W_j = W_p * (1 + a_f) * (1 + a_s), in the shape of the parent's kernel."""
         return cast("Tensor", self.modulation(self.parent.weight))
 
-    def fuse(self) -> nn.Sequential:
-        """Return the deployed form: the channel attention, then an ordinary layer.
+    def fuse(self) -> nn.Module:
+        """Return the deployed form: the channel attention, if any, then an ordinary layer.
 
         The child kernel is formed once and baked in, and the attention's batch norm is folded.
         ``timm.utils.reparameterize_model`` calls this.
@@ -79,14 +101,24 @@ class Child(nn.Module, Generic[Parent], ABC):
         layer = self._ordinary(bias=self.bias is not None)
         layer.weight = nn.Parameter(self.child_kernel().detach().clone())  # never the parent's own
         layer.bias = cast("nn.Parameter", self.bias)  # or None
+        if isinstance(self.channel_attn, nn.Identity):
+            return layer.train(self.training)
         parts = OrderedDict[str, nn.Module](channel_attn=self.channel_attn.fuse(), layer=layer)
         return nn.Sequential(parts).train(self.training)
+
+    def fuse_attention(self) -> None:
+        """Fold the batch norm of the channel attention, if any, and stay a child."""
+        if not isinstance(self.channel_attn, nn.Identity):
+            self.channel_attn = self.channel_attn.fuse()
 
     @abstractmethod
     def _ordinary(self, bias: bool) -> Parent:
         """Return an ordinary layer of the child's geometry, without memory for its weight."""
 
-    def _take_over(self, layer: nn.Conv2d | nn.Linear) -> None:
-        """Keep the bias and the mode of the layer that this child replaces."""
+    def _take_over(self, layer: nn.Conv2d | nn.Linear, own_kernel: bool) -> None:
+        """Keep the bias and mode of the layer that this child replaces, and its kernel if asked."""
         self.bias = cast("nn.Parameter | None", layer.bias)
+        if own_kernel:
+            self.weight = layer.weight
+            self._parent = (cast("Parent", self),)
         self.train(layer.training)

@@ -16,8 +16,8 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdna_zoo.layers.channel_attention import NormName
-from kdna_zoo.layers.child import Child
+from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
+from kdna_zoo.layers.child import AdapterName, Child
 from kdna_zoo.layers.pointwise import gated_pointwise
 
 torch.fx.wrap("gated_pointwise")  # a step of its own in a trace, whose shapes are not known
@@ -38,6 +38,7 @@ class ChildConv2d(Child[nn.Conv2d]):
         padding_mode: As in ``torch.nn.Conv2d``.
         reduction: Bottleneck ratio r of the channel attention.
         norm: Norm inside the channel attention, ``"batch"`` (published) or ``"layer"``.
+        adapter: ``"full"`` (published), ``"channel"``, ``"static"`` or ``"none"``, see `Child`.
         device: Device of the adapter's parameters; the parent's if not given.
         dtype: Type of the adapter's parameters; the parent's if not given.
 
@@ -58,12 +59,13 @@ class ChildConv2d(Child[nn.Conv2d]):
         padding_mode: PaddingMode = "zeros",
         reduction: int = 4,
         norm: NormName = "batch",
+        adapter: AdapterName = "full",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         weight = parent.weight
         in_channels = weight.shape[1] * groups
-        super().__init__(parent, in_channels, 1, bias, reduction, norm, device, dtype)
+        super().__init__(parent, in_channels, 1, bias, reduction, norm, adapter, device, dtype)
         self._geometry: dict[str, Any] = {
             "kernel_size": tuple(weight.shape[2:]),
             "stride": stride,
@@ -85,23 +87,26 @@ class ChildConv2d(Child[nn.Conv2d]):
     def from_conv(
         cls,
         conv: nn.Conv2d,
-        parent: nn.Conv2d,
+        parent: nn.Conv2d | None,
         *,
         reduction: int = 4,
         norm: NormName = "batch",
+        adapter: AdapterName = "full",
     ) -> "ChildConv2d":
         """Make the child that takes the place of ``conv``, with its geometry and its bias.
+
+        Without a parent it keeps the kernel of ``conv`` as its own.
 
         Raises:
             ValueError: If the two kernels differ in shape.
         """
-        if conv.weight.shape != parent.weight.shape:
+        if parent is not None and conv.weight.shape != parent.weight.shape:
             raise ValueError(
                 f"a child needs its parent's kernel shape: child {tuple(conv.weight.shape)}, "
                 f"parent {tuple(parent.weight.shape)}"
             )
         child = cls(
-            parent,
+            parent or conv,
             stride=conv.stride,
             padding=conv.padding,
             dilation=conv.dilation,
@@ -109,16 +114,18 @@ class ChildConv2d(Child[nn.Conv2d]):
             padding_mode=conv.padding_mode,
             reduction=reduction,
             norm=norm,
+            adapter=adapter,
         )
-        child._take_over(conv)
+        child._take_over(conv, own_kernel=parent is None)
         return child
 
     def forward(self, x: Tensor) -> Tensor:
         """Return conv(x * g(x), W_j)."""
-        if self.training and self._is_pointwise:
-            gate = self.channel_attn.gate(x.mean(dim=(2, 3)))
+        attention = self.channel_attn
+        if self.training and self._is_pointwise and isinstance(attention, ChannelAttention):
+            gate = attention.gate(x.mean(dim=(2, 3)))
             return gated_pointwise(x, gate, self.child_kernel(), self.bias)
-        x = self.channel_attn(x)
+        x = attention(x)
         padding: str | int | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, self._border, mode=self.padding_mode)
@@ -143,4 +150,6 @@ class ChildConv2d(Child[nn.Conv2d]):
             text += ", bias=False"
         if self.padding_mode != "zeros":
             text += f", padding_mode={self.padding_mode}"
+        if self.owns_kernel:
+            text += ", own kernel"
         return text

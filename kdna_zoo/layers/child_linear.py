@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdna_zoo.layers.channel_attention import NormName
-from kdna_zoo.layers.child import Child
+from kdna_zoo.layers.child import AdapterName, Child
 
 
 class ChildLinear(Child[nn.Linear]):
@@ -25,6 +25,7 @@ class ChildLinear(Child[nn.Linear]):
         bias: Whether the child has a bias (always its own, never the parent's).
         reduction: Bottleneck ratio r of the channel attention.
         norm: Norm inside the channel attention, ``"batch"`` (published) or ``"layer"``.
+        adapter: ``"full"`` (published), ``"channel"``, ``"static"`` or ``"none"``, see `Child`.
         device: Device of the adapter's parameters; the parent's if not given.
         dtype: Type of the adapter's parameters; the parent's if not given.
 
@@ -40,28 +41,44 @@ class ChildLinear(Child[nn.Linear]):
         bias: bool = True,
         reduction: int = 4,
         norm: NormName = "batch",
+        adapter: AdapterName = "full",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(parent, parent.in_features, -1, bias, reduction, norm, device, dtype)
+        channels = parent.in_features
+        super().__init__(parent, channels, -1, bias, reduction, norm, adapter, device, dtype)
         self.in_features, self.out_features = parent.in_features, parent.out_features
 
     @classmethod
     def from_linear(
-        cls, linear: nn.Linear, parent: nn.Linear, *, reduction: int = 4, norm: NormName = "batch"
+        cls,
+        linear: nn.Linear,
+        parent: nn.Linear | None,
+        *,
+        reduction: int = 4,
+        norm: NormName = "batch",
+        adapter: AdapterName = "full",
     ) -> "ChildLinear":
         """Make the child that takes the place of ``linear``, with its bias.
+
+        Without a parent it keeps the weight of ``linear`` as its own.
 
         Raises:
             ValueError: If the two weights differ in shape.
         """
-        if linear.weight.shape != parent.weight.shape:
+        if parent is not None and linear.weight.shape != parent.weight.shape:
             raise ValueError(
                 f"a child needs its parent's shape: child {tuple(linear.weight.shape)}, "
                 f"parent {tuple(parent.weight.shape)}"
             )
-        child = cls(parent, bias=linear.bias is not None, reduction=reduction, norm=norm)
-        child._take_over(linear)
+        child = cls(
+            parent or linear,
+            bias=linear.bias is not None,
+            reduction=reduction,
+            norm=norm,
+            adapter=adapter,
+        )
+        child._take_over(linear, own_kernel=parent is None)
         return child
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,4 +90,5 @@ class ChildLinear(Child[nn.Linear]):
 
     def extra_repr(self) -> str:
         """Summarise the layer in the network's printout."""
-        return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        text = f"{self.in_features}, {self.out_features}, bias={self.bias is not None}"
+        return f"{text}, own kernel" if self.owns_kernel else text

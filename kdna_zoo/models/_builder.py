@@ -17,7 +17,7 @@ from torch import nn
 from kdna_zoo.layers import NormName
 from kdna_zoo.models._loading import checked_source, choose, fit_check
 from kdna_zoo.models.weights import Weights, weights_of
-from kdna_zoo.sharing import SharingPlan, share_kernels
+from kdna_zoo.sharing import SharingPlan, ablate, share_kernels
 
 _ARCHITECTURES: dict[str, PretrainedCfg] = {}  # each one's own configuration, without weights
 
@@ -70,16 +70,20 @@ def build_kdna(
         make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
         pretrained: Load published weights, of the default tag unless another is asked for.
         feature_cfg: How timm's builder takes the base network apart for ``features_only``.
-        **kwargs: Arguments of timm's builder and of the base network, and ``attn_norm``: the norm
-            inside the channel attention, ``"batch"`` or ``"layer"``, in place of the plan's.
+        **kwargs: Arguments of timm's builder and of the base network, and two that change the
+            plan. ``attn_norm``: the norm inside the channel attention, ``"batch"`` or ``"layer"``.
+            ``ablation``: a control of `kdna_zoo.sharing.ablation`, such as ``"shared_channel"``.
 
     Raises:
+        PlanError: If there is no such norm or control.
         WeightsError: If the weights cannot be had, were altered, or do not fit the network.
     """
 
-    def build(attn_norm: NormName | None = None, **model_args: Any) -> nn.Module:
+    def build(
+        attn_norm: NormName | None = None, ablation: str = "full", **model_args: Any
+    ) -> nn.Module:
         network = make_base(base, model_args)
-        plan = make_plan(network)
+        plan = ablate(make_plan(network), ablation)
         return share_kernels(network, replace(plan, norm=attn_norm) if attn_norm else plan)
 
     given, overlay = (kwargs.pop(f"pretrained_cfg{end}", None) for end in ("", "_overlay"))

@@ -1,5 +1,6 @@
 """Who shares with whom: plans, presets for each family, applying and auditing them."""
 
+from kdna_zoo.sharing.ablation import CONTROLS, ablate
 from kdna_zoo.sharing.apply import share_kernels
 from kdna_zoo.sharing.audit import LayerParameters, audit
 from kdna_zoo.sharing.auto import auto_plan
@@ -9,10 +10,12 @@ from kdna_zoo.sharing.presets import alternate_blocks_plan, basic_block_plan, la
 from kdna_zoo.sharing.stages import stage_of
 
 __all__ = [
+    "CONTROLS",
     "LayerParameters",
     "PlanError",
     "Share",
     "SharingPlan",
+    "ablate",
     "alternate_blocks_plan",
     "audit",
     "auto_plan",

@@ -1,12 +1,12 @@
 """Applying a plan to a built network, which stays what it was but for the children."""
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
 from typing_extensions import TypeIs  # comes with torch
 
 from kdna_zoo.errors import did_you_mean
-from kdna_zoo.layers import Child, ChildConv2d, ChildLinear, NormName
+from kdna_zoo.layers import Child, ChildConv2d, ChildLinear
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
 from kdna_zoo.sharing.stages import stage_of
 
@@ -39,7 +39,7 @@ def share_kernels(model: Network, plan: SharingPlan) -> Network:
         raise PlanError("this network shares kernels already; apply a plan to a new one")
     modules = dict(model.named_modules())
     pairs = [(share, *_check(share, model, modules)) for share in plan]
-    children = [(share, _make_child(share, plan.norm, *layers)) for share, *layers in pairs]
+    children = [(share, _make_child(share, plan, *layers)) for share, *layers in pairs]
     for share, child in children:
         model.set_submodule(share.child, child)
     model.sharing_plan = plan  # type: ignore[assignment]
@@ -47,14 +47,15 @@ def share_kernels(model: Network, plan: SharingPlan) -> Network:
 
 
 def _make_child(
-    share: Share, norm: NormName, layer: nn.Module, parent: nn.Module
+    share: Share, plan: SharingPlan, layer: nn.Module, parent: nn.Module
 ) -> Child[nn.Conv2d] | Child[nn.Linear]:
+    options: Any = {"reduction": share.reduction, "norm": plan.norm, "adapter": plan.adapter}
     try:
         if isinstance(layer, nn.Linear) and isinstance(parent, nn.Linear):
-            return ChildLinear.from_linear(layer, parent, reduction=share.reduction, norm=norm)
+            return ChildLinear.from_linear(layer, None if plan.own_kernels else parent, **options)
         assert isinstance(layer, nn.Conv2d)
         assert isinstance(parent, nn.Conv2d)
-        return ChildConv2d.from_conv(layer, parent, reduction=share.reduction, norm=norm)
+        return ChildConv2d.from_conv(layer, None if plan.own_kernels else parent, **options)
     except ValueError as error:
         raise PlanError(f"{share}: {error}") from error
 

@@ -38,7 +38,8 @@ def audit(model: nn.Module) -> list[LayerParameters]:
         if isinstance(module, Child):
             children.append(path)
             adapter = sum(p.numel() for p in module.parameters()) - own
-            rows.append(LayerParameters(path, own, module.parent.weight.numel(), adapter))
+            shared = 0 if module.owns_kernel else module.parent.weight.numel()
+            rows.append(LayerParameters(path, own, shared, adapter))
         elif own:
             rows.append(LayerParameters(path, own, 0, 0))
     return rows

@@ -42,7 +42,7 @@ def fuse(model: Network, keep: Keep = "speed") -> Network:
         raise UserError(f"unknown form {keep!r}; keep one of {', '.join(get_args(Keep))}")
     fused = copy.deepcopy(model).eval()
     children = {path: m for path, m in fused.named_modules() if isinstance(m, Child)}
-    kept = [child for child in children.values() if keep == "size" and _is_pointwise(child)]
+    kept = [child for child in children.values() if keep == "size" and _shares_pointwise(child)]
     if keep == "size" and not kept:
         raise UserError(
             'no 1x1 kernel is shared in this network, so keep="size" would save nothing; '
@@ -50,7 +50,7 @@ def fuse(model: Network, keep: Keep = "speed") -> Network:
         )
     for path, child in children.items():
         if child in kept:
-            child.channel_attn = child.channel_attn.fuse()
+            child.fuse_attention()
         else:
             fused.set_submodule(path, child.fuse())
     parents = {child.parent for child in kept}
@@ -65,7 +65,9 @@ def fuse(model: Network, keep: Keep = "speed") -> Network:
     return fused
 
 
-def _is_pointwise(child: Child[Any]) -> bool:
+def _shares_pointwise(child: Child[Any]) -> bool:
+    if child.owns_kernel:
+        return False
     return not isinstance(child, ChildConv2d) or set(child.kernel_size) == {1}
 
 
@@ -74,7 +76,7 @@ def _absorb_filter_attention(child: Child[Any], norm: _BatchNorm) -> None:
     """Move a child's a_f into the BatchNorm after it; the child then uses its parent's kernel."""
     if norm.running_mean is None or norm.running_var is None:
         return
-    if isinstance(child.modulation, nn.Identity):  # the network was fused before
+    if isinstance(child.modulation, nn.Identity):  # fused before, or has none by its plan
         return
     scale = (norm.running_var + norm.eps).rsqrt()
     if norm.weight is not None:
@@ -90,7 +92,7 @@ def _absorb_filter_attention(child: Child[Any], norm: _BatchNorm) -> None:
     norm.running_mean.zero_()
     norm.running_var.fill_(1 - norm.eps)  # an eps of 0 would not train
     norm.affine = True
-    child.modulation = cast("Any", nn.Identity())
+    child.modulation = nn.Identity()
 
 
 def _without_norm(norm: nn.Module) -> nn.Module:

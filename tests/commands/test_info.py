@@ -70,6 +70,47 @@ def test_the_plan_that_another_network_could_have(capsys: pytest.CaptureFixture[
     assert data["parameters"]["total"] == sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("control", "heading", "child"),
+    [
+        ("own", "4 children, own kernels, no adapter", "  - `layer3.0.conv2`"),
+        (
+            "own_channel",
+            "4 children, own kernels, channel attention only, batch norm in the channel attention",
+            "  - `layer3.0.conv2` (r = 4)",
+        ),
+        (
+            "shared_static",
+            "4 children of 2 parents, static modulation only",
+            "    - `layer3.0.conv2`",
+        ),
+        (
+            "parents_first",
+            "4 children of 2 parents, batch norm in the channel attention",
+            "    - `layer3.1.conv2` (r = 4)",
+        ),
+    ],
+)
+def test_a_control_of_the_ablation(
+    control: str, heading: str, child: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["info", "test_kdna_resnet", "--ablation", control]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"`test_kdna_resnet` on timm's `resnet18`: {heading}"
+    assert child in lines
+    assert any(line.startswith("Sharing saves ") for line in lines) is ("own" not in control)
+    model = timm.create_model("test_kdna_resnet", ablation=control)
+    assert main(["info", "test_kdna_resnet", "--ablation", control, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert SharingPlan.from_dict(data["plan"]) == model.sharing_plan
+    assert data["parameters"]["total"] == sum(p.numel() for p in model.parameters())
+
+
+def test_a_control_of_a_plan_that_was_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "regnetx_002", "--auto-plan", "--ablation", "shared"]) == 0
+    assert "9 children of 9 parents, no adapter\n" in capsys.readouterr().out
+
+
 def test_a_published_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = timm.create_model("test_kdna_resnet", num_classes=7)
     save_for_hf(model, str(tmp_path), safe_serialization=True)
@@ -89,6 +130,14 @@ def test_a_published_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "`kdna-zoo info` does not know '--jsn'; did you mean --json",
         ),
         (["info"], "required: NAME; see `kdna-zoo info --help`"),
+        (
+            ["info", "kdna_resnet18", "--ablation", "d"],
+            "invalid choice: 'd' (choose from 'own', 'own_channel', 'shared', ",
+        ),
+        (
+            ["info", "resnet18", "--ablation", "own"],
+            "resnet18 has no sharing plan, so there is nothing to ablate; leave --ablation away",
+        ),
         (["info", "kdna_resnet18", "--auto-plan"], "kdna_resnet18 has a sharing plan of its own"),
         (["infos"], "invalid choice: 'infos' (choose from "),
         (

@@ -39,6 +39,20 @@ def test_folder_of_parquet_files_and_its_readme(tmp_path: Path) -> None:
     assert described["val"] == {"split": "test", "images": 1}
 
 
+def test_a_folder_whose_readme_lists_its_files_is_read_as_it_is_now(tmp_path: Path) -> None:
+    """`datasets` alone serves the first of them from its cache, each time."""
+    front = "---\nconfigs:\n- config_name: default\n  data_files: train.parquet\n---\n"
+
+    def images(folder: Path, count: int) -> object:
+        write_parquet(folder / "train.parquet", [0, 1, *[1] * (count - 2)])
+        (folder / "README.md").write_text(front)
+        return ImageData(str(folder)).describe()["train"]
+
+    for folder, count in ((tmp_path / "a" / "pets", 3), (tmp_path / "b" / "pets", 4)):
+        assert images(folder, count) == {"split": "train", "images": count}
+    assert images(tmp_path / "b" / "pets", 5) == {"split": "train", "images": 5}
+
+
 def test_one_parquet_file_and_slices(tmp_path: Path) -> None:
     file = write_parquet(tmp_path / "pets.parquet", [0, 1] * 5)
     data = ImageData(str(file), train_split="train[:80%]", val_split="train[80%:]")

@@ -7,6 +7,7 @@ from typing import Any
 
 import datasets
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from kdna_zoo.data import ImageData
@@ -76,6 +77,48 @@ def test_same_bytes_again_and_others_with_another_seed(source: Path, tmp_path: P
 def test_data_module_reads_it(source: Path, tmp_path: Path) -> None:
     described = ImageData(str(make(source, tmp_path / "made"))).describe()
     assert described["train"] == {"split": "train", "images": 40}
+
+
+def test_full_is_the_sample_of_every_image_in_its_order(source: Path, tmp_path: Path) -> None:
+    sample, full = make(source, tmp_path / "sample", train=5, test=3), tmp_path / "full"
+    main(["--source", str(source), "--to", str(full), "--full"])
+    for name in ("train.parquet", "test.parquet"):
+        assert (full / name).read_bytes() == (sample / name).read_bytes()
+    made = datasets.load_dataset(str(full))
+    for split, idx in (("train", "train"), ("test", "t10k")):
+        pairs = [(row["image"].tobytes(), row["label"]) for row in made[split]]
+        assert sorted(pairs) == sorted(images_and_labels(source, idx))
+    assert not (sample / "README.md").exists()
+
+
+def test_full_takes_every_image_of_uneven_classes(source: Path, tmp_path: Path) -> None:
+    labels = np.array([0] * 12 + [*range(1, 10)] * 2, dtype=np.uint8)
+    write_idx(source / "t10k-labels-idx1-ubyte.gz", labels)
+    main(["--source", str(source), "--to", str(tmp_path / "full"), "--full"])
+    test = pq.read_table(tmp_path / "full" / "test.parquet")
+    assert Counter(test["label"].to_pylist()) == Counter(labels.tolist())
+
+
+def test_full_says_what_it_is(source: Path, tmp_path: Path) -> None:
+    args = ["--source", str(source), "--to", str(tmp_path / "full"), "--full"]
+    main(args)
+    described = ImageData(str(tmp_path / "full")).describe()
+    assert described["name"] == "Fashion-MNIST"
+    assert described["license"] == "mit"
+    assert described["sources"] == ["zalando-datasets/fashion_mnist"]
+    assert described["train"] == {"split": "train", "images": 50}
+    readme = tmp_path / "full" / "README.md"
+    assert "| train | 50 |\n| test | 30 |\n" in readme.read_text(encoding="utf-8")
+    readme.write_text("mine", encoding="utf-8")
+    main(args)
+    assert readme.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("option", ["--train-per-class", "--test-per-class"])
+def test_full_and_a_number_of_images(option: str, source: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--full takes every image: leave --train-per-class and"):
+        main(["--source", str(source), "--to", str(tmp_path / "full"), "--full", option, "5"])
+    assert not (tmp_path / "full").exists()
 
 
 def test_too_few_images(source: Path, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What the registered names promise: counts, plans, owners."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 import timm
@@ -82,6 +84,23 @@ def test_norm_of_the_users_choice() -> None:
     assert all(isinstance(c.channel_attn.norm, nn.GroupNorm) for c in children(model).values())
     with pytest.raises(PlanError, match="unknown norm 'group' in the plan; choose one of batch,"):
         timm.create_model("test_kdna_resnet", attn_norm="group")
+
+
+def test_control_of_the_users_choice_travels_with_the_weights(tmp_path: Path) -> None:
+    args = dict(ablation="own_channel", attn_norm="layer", num_classes=7)
+    model = timm.create_model("test_kdna_resnet", **args).eval()
+    assert model.sharing_plan.own_kernels
+    assert model.sharing_plan.departure == "own kernels, channel attention only"
+    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+    assert json.loads((tmp_path / "config.json").read_text())["model_args"].items() >= args.items()
+    again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    assert again.sharing_plan == model.sharing_plan
+    with torch.no_grad():
+        assert torch.equal(again(images(2)), model(images(2)))
+    with pytest.raises(
+        WeightsError, match="the weights do not fit test_kdna_resnet with these arg"
+    ):
+        timm.create_model(f"local-dir:{tmp_path}", pretrained=True, ablation="full")
 
 
 def test_no_weights_are_claimed_that_do_not_exist() -> None:

@@ -164,6 +164,36 @@ def test_sharing_plan(trained: TrainedModel) -> None:
     assert "arXiv:2503.23379" in card
 
 
+@pytest.mark.parametrize(
+    ("control", "said", "unsaid"),
+    [
+        ("own", "no adapter. Each of its layers has a kernel of its own.", "scale for each"),
+        ("own_channel", "of its own; 4 have an attention on their input chan", "scale for each"),
+        ("shared", "each child layer uses a parent layer's.", "attention"),
+        ("shared_channel", "uses a parent layer's, and weighs its input channels", "scale for ea"),
+        ("shared_static", "for each filter and each kernel position.", "attention"),
+        (
+            "full",
+            "each kernel position, and weighs its input channels by",
+            "control of an ablation",
+        ),
+    ],
+)
+def test_a_control_of_the_ablation_is_called_one(control: str, said: str, unsaid: str) -> None:
+    model = timm.create_model("test_kdna_resnet", num_classes=len(LABELS), ablation=control)
+    record = parse_record(make_record(arch_args={"ablation": control}))
+    card = render_card(TrainedModel(model, record, "raw", averaged=False), MIT)
+    assert said in card
+    assert unsaid not in card
+    assert ("It is a control of an ablation, not the published network" in card) is (
+        control != "full"
+    )
+    cells = ["layer3.0.conv2", "layer3.1.conv2"]
+    rows = [row for row in shown(card) if row[:2] == cells]
+    attends = control in ("full", "shared_channel")
+    assert rows == ([] if "own" in control else [[*cells, "4"] if attends else cells])
+
+
 def test_plain_network_has_no_plan() -> None:
     model = timm.create_model("test_resnet", num_classes=len(LABELS))
     record = parse_record(make_record(arch="test_resnet"))

@@ -8,6 +8,7 @@ import torch
 from timm.models import create_model
 
 from kdna_zoo.cli import main
+from kdna_zoo.errors import UserError
 from kdna_zoo.training import command
 from tests.training.support import TINY, fit, top1
 
@@ -50,6 +51,15 @@ def test_the_last_checkpoint_is_the_last_without_validation(tmp_path: Path) -> N
     last = torch.load(f"{run.trainer.log_dir}/checkpoints/last.ckpt", weights_only=True)
     assert last["global_step"] == 12
     assert last["kdna_zoo"]["metrics"] is None, "measured four steps before"
+
+
+def test_a_control_of_the_ablation_is_trained_and_recorded(tmp_path: Path) -> None:
+    run = fit(tmp_path, *SHORT, "--model.arch_args.ablation=own_channel")
+    assert run.model.model.sharing_plan.own_kernels
+    last = torch.load(f"{run.trainer.log_dir}/checkpoints/last.ckpt", weights_only=True)
+    assert last["kdna_zoo"]["arch_args"] == {"ablation": "own_channel"}
+    with pytest.raises(UserError, match="unknown ablation 'd'; choose one of own, own_channel, sh"):
+        fit(tmp_path, "--model.arch_args.ablation=d")
 
 
 def test_accumulation_counts_updates(tmp_path: Path) -> None:
