@@ -1,12 +1,15 @@
 """What README shows works as it stands: each Python block runs, each command parses."""
 
+import json
 import re
 import shlex
+import statistics
 from pathlib import Path
 
 import pytest
 
 from kdna_zoo import cli
+from kdna_zoo.models.weights import read_manifest
 from kdna_zoo.training import command
 
 ROOT = Path(__file__).parent.parent
@@ -81,6 +84,15 @@ def test_the_table_is_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert table
     assert cli.main(["models"]) == 0
     assert capsys.readouterr().out == table[1], "run `kdna-zoo models` and paste its table"
+
+
+def test_figures_are_those_of_the_weights() -> None:
+    for name, weights in read_manifest().items():
+        figures = json.loads((ROOT / "hub" / name / "metrics.json").read_text(encoding="utf-8"))
+        assert weights.metrics is not None
+        control = statistics.mean(figures["control"]["top1"].values())
+        row = (f"`{name}`", f"{100 * weights.metrics['top1']:.2f} %", f"{100 * control:.2f} %")
+        assert f"| {' | '.join(row)} |" in README
 
 
 def test_links_to_files_lead_somewhere() -> None:
