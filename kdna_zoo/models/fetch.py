@@ -54,10 +54,15 @@ def fetch(
         raise WeightsError(f"refused {where}: it may hold code. Only safetensors files are loaded")
     cache = Path(cache_dir or constants.HF_HUB_CACHE)
     path = _download(repo_id, revision, file, cache, where)
-    problem = what_is_wrong(path, find_weights(repo_id, path.parent.name))
+    problem = what_is_wrong(path, find_weights(repo_id, commit_of(path, file)))
     if problem and not constants.HF_HUB_OFFLINE:
-        path = _download(repo_id, revision, file, cache, where, again=True)
-        problem = what_is_wrong(path, find_weights(repo_id, path.parent.name))
+        try:
+            path = _download(repo_id, revision, file, cache, where, again=True)
+        except WeightsError as error:
+            raise WeightsError(
+                f"refused {where} (cache: {cache}): {problem}. A new download failed: {error}"
+            ) from error
+        problem = what_is_wrong(path, find_weights(repo_id, commit_of(path, file)))
         if problem:
             _remove(path)
     if problem:
@@ -66,6 +71,11 @@ def fetch(
             + _after_refusal(path, offline=constants.HF_HUB_OFFLINE)
         )
     return path
+
+
+def commit_of(path: Path, file: str) -> str:
+    """Return the commit of a file in the Hub's cache, given its name in the repository."""
+    return path.parents[file.count("/")].name
 
 
 def check_file(path: Path, weights: Weights | None = None) -> None:

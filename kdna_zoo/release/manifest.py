@@ -9,7 +9,7 @@ from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import UserError
 from kdna_zoo.models.fetch import file_sha256
 from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, read_manifest, write_manifest
-from kdna_zoo.paths import checkout
+from kdna_zoo.paths import checkout, published_folder
 from kdna_zoo.release.record import DATA_CONFIG_KEYS
 
 
@@ -66,9 +66,15 @@ def update_manifest(name: str, weights: Weights) -> Path:
         The manifest's path.
 
     Raises:
-        UserError: If this is an installed package, whose manifest is not for writing.
+        UserError: If this is an installed package, whose manifest is not for writing, or if nobody
+            would find the weights: they are neither on the Hub nor in the checkout.
     """
     path = manifest_to_write()
+    if weights.revision is None and published_folder(name) is None:
+        raise UserError(
+            f"weights that are not on the Hub are looked for in hub/{name} of the checkout, and"
+            f" they are not there: give --repo, or publish with --to {path.parents[2]}/hub/{name}"
+        )
     entries = {**read_manifest(path), name: weights}
     with replaced_file(path) as fresh:
         write_manifest(entries, fresh)

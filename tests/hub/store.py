@@ -23,6 +23,16 @@ class User:
 
 
 @dataclass
+class Pull:
+    """A pull request: who opened it, its title, the newest of its commits."""
+
+    author: str
+    title: str
+    oid: str
+    status: str = "open"
+
+
+@dataclass
 class Repo:
     """Commits by their id (path -> content), and where each branch, tag and pull request is."""
 
@@ -30,7 +40,7 @@ class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    pulls: dict[str, str] = field(default_factory=dict)
+    pulls: dict[str, Pull] = field(default_factory=dict)
 
     def add(self, files: Mapping[str, bytes]) -> str:
         """Adds a commit that no branch points to yet."""
@@ -40,7 +50,8 @@ class Repo:
         return oid
 
     def find(self, revision: str) -> str | None:
-        refs = {**self.branches, **self.tags, **self.pulls}
+        pulls = {ref: pull.oid for ref, pull in self.pulls.items()}
+        refs = {**self.branches, **self.tags, **pulls}
         oid = refs.get(revision, revision)
         return oid if oid in self.commits else None
 

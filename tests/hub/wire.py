@@ -49,6 +49,8 @@ class Wire(BaseHTTPRequestHandler):
         self.fault = down or self.hub.faults.take(request)
         try:
             self.body = self._read_body()
+            if self.fault and self.fault.kind in ("status", "slow"):
+                self.fault.meanwhile()
             if self.fault and self.fault.kind == "status":
                 raise RefusedError(self.fault.status, "the Hub is unwell")
             for pattern, name in self.routes.items():
@@ -115,6 +117,8 @@ class Wire(BaseHTTPRequestHandler):
 
     def _hang_up(self) -> None:
         self.wfile.flush()
+        if self.fault:
+            self.fault.meanwhile()
         self.connection.shutdown(socket.SHUT_RDWR)
         raise ConnectionAbortedError
 
