@@ -158,7 +158,7 @@ def explain(error: Exception, where: str, cache: str | PathLike[str]) -> Weights
         where: File, repository and revision.
         cache: The Hub's cache.
     """
-    detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+    detail = gist(error)
     if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         advice = (
             "it is not in the cache, and HF_HUB_OFFLINE is set. Unset it, or load it once while"
@@ -181,6 +181,13 @@ def explain(error: Exception, where: str, cache: str | PathLike[str]) -> Weights
     else:
         advice = f"{detail}. Try again: a download goes on where it ended"
     return WeightsError(f"cannot get {where} (cache: {cache}): {advice}")
+
+
+def gist(error: Exception) -> str:
+    """Return one line of what the Hub's client raised, with the Hub's own words if it said any."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    said = (getattr(error, "server_message", None) or "").splitlines()
+    return f"{lines[0].rstrip('.')} ({said[0]})" if said else lines[0]
 
 
 def _after_refusal(path: Path, offline: bool) -> str:

@@ -9,6 +9,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdna_zoo.errors import KdnaZooError, RunError, UserError, WeightsError
+from kdna_zoo.models.fetch import gist
 
 HOW_TO_LOG_IN = (
     "Make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login`"
@@ -72,9 +73,8 @@ def hub_trouble(doing: str, left: str = "Nothing was uploaded") -> Iterator[None
     except Exception as error:  # the client's own, OSError, and those of its HTTP library
         if isinstance(error, KdnaZooError) and not isinstance(error, WeightsError):
             raise
-        detail = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"the Hub ({constants.ENDPOINT}) failed while {doing}: {detail}. {left};"
+            f"the Hub ({constants.ENDPOINT}) failed while {doing}: {gist(error)}. {left};"
             f" {_what_to_do(error)}"
         ) from error
 

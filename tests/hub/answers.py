@@ -40,12 +40,12 @@ class Handler(Wire):
 
     def whoami(self) -> Any:
         user = self._user(needed=True)
-        return {
-            "type": "user",
-            "name": user.name,
-            "orgs": [{"name": name, "type": "org"} for name in user.orgs],
-            "auth": {"type": "access_token", "accessToken": {"role": user.role}},
-        }
+        orgs = [{"name": name, "type": "org", "roleInOrg": user.org_role} for name in user.orgs]
+        token: dict[str, Any] = {"role": user.role}
+        if user.permissions:
+            scope = {"entity": {"name": user.name}, "permissions": user.permissions}
+            token = {"role": "fineGrained", "fineGrained": {"global": [], "scoped": [scope]}}
+        return {"type": "user", "name": user.name, "orgs": orgs, "auth": {"accessToken": token}}
 
     def create(self) -> Any:
         wanted = json.loads(self.body)

@@ -17,9 +17,13 @@ class User:
     name: str
     role: str = "write"
     orgs: tuple[str, ...] = ()
+    org_role: str = "write"
+    permissions: tuple[str, ...] = ()  # of a fine-grained token
 
     def may_write(self, repo: str) -> bool:
-        return self.role == "write" and repo.partition("/")[0] in (self.name, *self.orgs)
+        places = (self.name, *(self.orgs if self.org_role == "write" else ()))
+        token = "repo.write" in self.permissions if self.permissions else self.role == "write"
+        return token and repo.partition("/")[0] in places
 
 
 @dataclass

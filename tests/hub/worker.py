@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -90,7 +91,7 @@ def answer(call: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]
     try:
         return calls[call](*args, **kwargs)
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
 
 
 def serve(port: int) -> None:
