@@ -69,22 +69,12 @@ class Wire(BaseHTTPRequestHandler):
 
     def _read_body(self) -> bytes:
         size = int(self.headers.get("Content-Length") or 0)
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            return self._read_chunks()
         if self.fault and self.fault.kind == "cut" and self.command in ("PUT", "POST"):
             self.rfile.read(size // 2)
             self._hang_up()
         body = self.rfile.read(size)
         if self.fault and self.fault.kind == "corrupt" and self.command == "PUT":
             return _altered(body)
-        return body
-
-    def _read_chunks(self) -> bytes:
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
         return body
 
     def _json(self, value: Any) -> None:
