@@ -160,10 +160,13 @@ def _check_options(args: argparse.Namespace) -> None:
 def _folder(args: argparse.Namespace) -> "Iterator[tuple[Path, TrainedModel | None]]":
     """Yield the folder to publish: the given one, a new one, or one for the time being."""
     if Path(args.source).is_dir():
-        from kdna_zoo.release.manifest import folder_name
+        from kdna_zoo.release.folder import check_folder
+        from kdna_zoo.release.manifest import describe_folder
 
-        folder_name(Path(args.source))
-        yield Path(args.source).resolve(), None
+        folder = Path(args.source).resolve()
+        check_folder(folder)
+        describe_folder(folder)
+        yield folder, None
         return
     from kdna_zoo.commands._measure import measure_folder
     from kdna_zoo.release.checkpoint import read_checkpoint
@@ -250,9 +253,10 @@ def _name(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    return [
-        f"  {file.name:<18} {file.stat().st_size:>12,} bytes" for file in sorted(folder.iterdir())
-    ]
+    from kdna_zoo.release.folder import FILES
+
+    files = [folder / name for name in FILES if (folder / name).is_file()]
+    return [f"  {file.name:<18} {file.stat().st_size:>12,} bytes" for file in files]
 
 
 def _accuracy(trained: "TrainedModel", folder: Path) -> str:

@@ -15,7 +15,7 @@ from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelet
 from huggingface_hub.errors import RepositoryNotFoundError
 from torch import Tensor
 
-from kdna_zoo.errors import RunError, UserError
+from kdna_zoo.errors import KdnaZooError, RunError, UserError
 from kdna_zoo.release.access import check_access, hub_trouble
 from kdna_zoo.release.examples import logits_by_name
 from kdna_zoo.release.remote import Changes, Remote, find_changes, read_remote
@@ -78,7 +78,7 @@ def push(folder: Path, target: Target) -> Outcome:
         RunError: The Hub failed, or gives back something else; the message says what is left.
     """
     check_access(target.repo_id, target.pull_request)
-    expected = logits_by_name(f"local-dir:{folder}")  # refused if its files contradict each other
+    expected = _expected(folder)
     main = _find_or_create(target)
     with hub_trouble(f"comparing with {target.repo_id}"):
         base, changes = _find_base(folder, target, main)
@@ -95,6 +95,16 @@ def push(folder: Path, target: Target) -> Outcome:
     return Outcome(
         revision, _url(base, commit), changes.names, changes.card_kept, _proposal(base, commit)
     )
+
+
+def _expected(folder: Path) -> Tensor:
+    """Return the folder's logits, or refuse it if its files contradict each other."""
+    try:
+        return logits_by_name(f"local-dir:{folder}")
+    except KdnaZooError:
+        raise
+    except (RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"timm does not load {folder}, so nobody could: {error}") from error
 
 
 def _find_or_create(target: Target) -> Remote:

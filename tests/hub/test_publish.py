@@ -1,5 +1,6 @@
 """`kdna-zoo publish --repo`, as a user runs it: in a process of its own, against a Hub."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def said(result: dict[str, Any]) -> str:
 
 
 def test_published_again_and_with_an_edited_card(
-    hub: HubDouble, publisher: User, checkpoint: Path, tmp_path: Path
+    hub: HubDouble, publisher: User, checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
     out = said(publisher.run("publish", checkpoint, "--repo", REPO, "--tag", "v1"))
     repo = hub.repos[MODEL]
@@ -61,9 +62,9 @@ def test_published_again_and_with_an_edited_card(
     assert repo.tags == {"v1": first}
 
     private = "someone/test_kdna_resnet.secret"
-    said(publisher.run("publish", checkpoint, "--repo", private, "--private"))
+    said(publisher.run("publish", folder, "--repo", private, "--private"))
     assert hub.repos[f"models/{private}"].private
-    refused = publisher.run("publish", checkpoint, "--repo", REPO, "--private")
+    refused = publisher.run("publish", folder, "--repo", REPO, "--private")
     assert f"{REPO} is there already, and it is public" in refused["err"]
 
     with User(hub, tmp_path / "stranger") as stranger:
@@ -139,8 +140,11 @@ def test_refused_before_anything_is_uploaded(hub: HubDouble, publisher: User, fo
 
 def test_dry_run_and_odd_options(hub: HubDouble, publisher: User, folder: Path) -> None:
     before = len(hub.requests)
+    (folder / "notes.txt").write_text("no part of it")
     out = said(publisher.run("publish", folder, "--repo", REPO, "--dry-run"))
+    (folder / "notes.txt").unlink()
     assert all(name in out for name in FILES)
+    assert "notes.txt" not in out
     assert f"# {ARCH}.tiny" in out
     assert f'MODEL = "hf-hub:{REPO}"' in out, "the card as it will be there"
     for arguments, message in (
@@ -167,19 +171,41 @@ def test_dry_run_and_odd_options(hub: HubDouble, publisher: User, folder: Path) 
     assert len(hub.requests) == before
     result = publisher.run("publish", folder.parent, "--repo", REPO)
     assert result["code"] == 2
-    assert "is no published folder: config.json cannot be read" in result["err"]
+    assert "is no published folder: it lacks LICENSE, README.md, config.json" in result["err"]
 
 
 def test_a_folder_that_contradicts_itself(
     hub: HubDouble, publisher: User, folder: Path, tmp_path: Path
 ) -> None:
-    altered = shutil.copytree(folder, tmp_path / "altered")
-    weights = altered / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    result = publisher.run("publish", altered, "--repo", "kdna-zoo/altered")
-    assert result["code"] == 2
-    assert f"refused {weights}: it was altered or swapped" in result["err"]
-    assert "models/kdna-zoo/altered" not in hub.repos
+    weights, config = (folder / name for name in ("model.safetensors", "config.json"))
+    stated = json.loads(config.read_text())
+
+    def config_with(**changes: object) -> bytes:
+        return json.dumps({**stated, **changes}).encode()
+
+    source = {**stated["pretrained_cfg"], "num_classes": 7}
+    untagged = {k: v for k, v in source.items() if k != "tag"}
+    mistakes: list[tuple[str, bytes | None, str]] = [
+        ("model.safetensors", weights.read_bytes()[:-1] + b"!", "it was altered or swapped"),
+        ("model.safetensors", None, "is no published folder: it lacks model.safetensors"),
+        ("README.md", None, "is no published folder: it lacks README.md"),
+        ("metrics.json", b"{}", "is no published folder: config.json or metrics.json lacks 'data'"),
+        ("config.json", config_with(num_classes=7, pretrained_cfg=source), "states 7 classes, and"),
+        ("config.json", config_with(architecture="test_kdna_convnext"), "the weights do not fit"),
+        ("config.json", config_with(architecture="nonsense"), "Unknown model (nonsense)"),
+        ("config.json", config_with(pretrained_cfg=untagged), "json lacks 'tag'"),
+        ("config.json", b"{", "is no published folder: config.json cannot be read"),
+    ]
+    for number, (name, content, message) in enumerate(mistakes):
+        wrong = shutil.copytree(folder, tmp_path / str(number))
+        (wrong / name).unlink()
+        if content is not None:
+            (wrong / name).write_bytes(content)
+        result = publisher.run("publish", wrong, "--repo", f"kdna-zoo/wrong{number}")
+        assert (result.get("code"), f"models/kdna-zoo/wrong{number}" in hub.repos) == (2, False), (
+            result
+        )
+        assert message in result["err"]
 
 
 def test_the_token_is_never_shown_or_kept(hub: HubDouble, folder: Path, tmp_path: Path) -> None:
