@@ -41,7 +41,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--top", metavar="K", type=positive, default=5, help="classes shown (default: %(default)s)"
     )
-    parser.add_argument("--device", default="cpu", help="where to compute (default: %(default)s)")
+    parser.add_argument(
+        "--device", type=_device, default="cpu", help="where to compute (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="JSON, for programs")
     parser.set_defaults(run=run)
 
@@ -129,10 +131,22 @@ def class_names(network: nn.Module) -> list[str]:
     return [f"class {index}" for index in range(classes)]
 
 
+def _device(text: str) -> str:
+    """Read a device that PyTorch can use on this machine, as the type of an option."""
+    try:
+        torch.empty(0, device=text)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be used here ({reason}); give cpu, or cuda with a GPU"
+        ) from error
+    return text
+
+
 def _best(shares: Tensor, names: list[str], top: int) -> list[dict[str, Any]]:
     values, indices = shares.topk(min(top, len(shares)))
     return [
-        {"index": index, "name": names[index], "probability": value}
+        {"index": index, "name": (names[index:] or [f"class {index}"])[0], "probability": value}
         for value, index in zip(values.tolist(), indices.tolist(), strict=True)
     ]
 

@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         for line in _files(folder):
             print(line)
         if args.dry_run:
-            print(f"\n{(folder / 'README.md').read_text(encoding='utf-8')}")
+            print(f"\n{_card(args, folder)}")
             return 0
         if trained:
             print(_accuracy(trained, folder))
@@ -121,6 +121,14 @@ def run(args: argparse.Namespace) -> int:
         print("Load it in Python:")
         print(f"  import kdna_zoo, timm; model = timm.create_model({name!r}, pretrained=True)")
     return 0
+
+
+def _card(args: argparse.Namespace, folder: Path) -> str:
+    """Return the card as it will be, which names the repository if there is to be one."""
+    from kdna_zoo.release.signature import addressed
+
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    return addressed(card, args.repo) if args.repo else card
 
 
 def _check_options(args: argparse.Namespace) -> None:
@@ -140,16 +148,25 @@ def _check_options(args: argparse.Namespace) -> None:
     hub_only = [name for name in ("private", "pr", "tag", "overwrite_card") if getattr(args, name)]
     if hub_only and not args.repo:
         raise UserError(f"--{hub_only[0].replace('_', '-')} is for the Hub: give --repo ORG/NAME")
+    merged = [name for name in ("tag", "update_manifest") if getattr(args, name)]
+    if args.pr and merged:
+        raise UserError(
+            f"--{merged[0].replace('_', '-')} is for a revision that stays, and a pull request's"
+            " is another once it is merged: give it without --pr, after the merge"
+        )
 
 
 @contextmanager
 def _folder(args: argparse.Namespace) -> "Iterator[tuple[Path, TrainedModel | None]]":
     """Yield the folder to publish: the given one, a new one, or one for the time being."""
     if Path(args.source).is_dir():
-        from kdna_zoo.release.manifest import folder_name
+        from kdna_zoo.release.folder import check_folder
+        from kdna_zoo.release.manifest import describe_folder
 
-        folder_name(Path(args.source))
-        yield Path(args.source).resolve(), None
+        folder = Path(args.source).resolve()
+        check_folder(folder)
+        describe_folder(folder)
+        yield folder, None
         return
     from kdna_zoo.commands._measure import measure_folder
     from kdna_zoo.release.checkpoint import read_checkpoint
@@ -215,6 +232,8 @@ def _push(args: argparse.Namespace, folder: Path) -> "Outcome":
     if outcome.card_kept:
         print("  README.md on the Hub was edited and stays; --overwrite-card replaces it")
     print(f"  {outcome.url}")
+    if outcome.proposal:
+        print(f"  pull request {outcome.proposal}")
     print("  read back through timm: the same logits on the example images")
     return outcome
 
@@ -234,9 +253,10 @@ def _name(folder: Path) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    return [
-        f"  {file.name:<18} {file.stat().st_size:>12,} bytes" for file in sorted(folder.iterdir())
-    ]
+    from kdna_zoo.release.folder import FILES
+
+    files = [folder / name for name in FILES if (folder / name).is_file()]
+    return [f"  {file.name:<18} {file.stat().st_size:>12,} bytes" for file in files]
 
 
 def _accuracy(trained: "TrainedModel", folder: Path) -> str:

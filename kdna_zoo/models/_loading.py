@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from kdna_zoo.checkpoints import describe_mismatch
 from kdna_zoo.errors import UserError, WeightsError
-from kdna_zoo.models.fetch import check_file, fetch
+from kdna_zoo.models.fetch import check_file, commit_of, fetch
 from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, known_weights, weights_of
 from kdna_zoo.paths import recipes_folder
 
@@ -71,8 +71,9 @@ def checked_source(
         _check_given_file(config)
     elif config.hf_hub_id:
         repo_id, _, revision = config.hf_hub_id.partition("@")
-        path = fetch(repo_id, revision or None, config.hf_hub_filename, cache_dir)
-        return {"hf_hub_id": f"{repo_id}@{path.parent.name}", "hf_hub_filename": path.name}
+        file = config.hf_hub_filename or FILE
+        commit = commit_of(fetch(repo_id, revision or None, file, cache_dir), file)
+        return {"hf_hub_id": f"{repo_id}@{commit}", "hf_hub_filename": file}
     else:
         arch = str(config.architecture)
         name = f"{arch}.{config.tag}" if config.tag else arch

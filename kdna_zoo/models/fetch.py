@@ -54,10 +54,15 @@ def fetch(
         raise WeightsError(f"refused {where}: it may hold code. Only safetensors files are loaded")
     cache = Path(cache_dir or constants.HF_HUB_CACHE)
     path = _download(repo_id, revision, file, cache, where)
-    problem = what_is_wrong(path, find_weights(repo_id, path.parent.name))
+    problem = what_is_wrong(path, find_weights(repo_id, commit_of(path, file)))
     if problem and not constants.HF_HUB_OFFLINE:
-        path = _download(repo_id, revision, file, cache, where, again=True)
-        problem = what_is_wrong(path, find_weights(repo_id, path.parent.name))
+        try:
+            path = _download(repo_id, revision, file, cache, where, again=True)
+        except WeightsError as error:
+            raise WeightsError(
+                f"refused {where} (cache: {cache}): {problem}. A new download failed: {error}"
+            ) from error
+        problem = what_is_wrong(path, find_weights(repo_id, commit_of(path, file)))
         if problem:
             _remove(path)
     if problem:
@@ -66,6 +71,11 @@ def fetch(
             + _after_refusal(path, offline=constants.HF_HUB_OFFLINE)
         )
     return path
+
+
+def commit_of(path: Path, file: str) -> str:
+    """Return the commit of a file in the Hub's cache, given its name in the repository."""
+    return path.parents[file.count("/")].name
 
 
 def check_file(path: Path, weights: Weights | None = None) -> None:
@@ -148,7 +158,7 @@ def explain(error: Exception, where: str, cache: str | PathLike[str]) -> Weights
         where: File, repository and revision.
         cache: The Hub's cache.
     """
-    detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+    detail = gist(error)
     if isinstance(error, LocalEntryNotFoundError) and constants.HF_HUB_OFFLINE:
         advice = (
             "it is not in the cache, and HF_HUB_OFFLINE is set. Unset it, or load it once while"
@@ -171,6 +181,13 @@ def explain(error: Exception, where: str, cache: str | PathLike[str]) -> Weights
     else:
         advice = f"{detail}. Try again: a download goes on where it ended"
     return WeightsError(f"cannot get {where} (cache: {cache}): {advice}")
+
+
+def gist(error: Exception) -> str:
+    """Return one line of what the Hub's client raised, with the Hub's own words if it said any."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    said = (getattr(error, "server_message", None) or "").splitlines()
+    return f"{lines[0].rstrip('.')} ({said[0]})" if said else lines[0]
 
 
 def _after_refusal(path: Path, offline: bool) -> str:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from huggingface_hub import HfApi, constants, get_token
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdna_zoo.errors import KdnaZooError, RunError, UserError, WeightsError
+from kdna_zoo.models.fetch import gist
 
 HOW_TO_LOG_IN = (
     "Make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login`"
@@ -40,15 +42,22 @@ def check_access(repo_id: str, pull_request: bool = False) -> None:
             if error.response.status_code != 401:
                 raise
             raise UserError(f"the Hub does not know this token. {HOW_TO_LOG_IN}") from error
-    role = user.get("auth", {}).get("accessToken", {}).get("role")
-    if role == "read":
+    if _only_reads(user.get("auth", {}).get("accessToken", {})):
         raise UserError(f"the token of {user['name']} may only read. {HOW_TO_LOG_IN}")
-    places = [user["name"], *(org["name"] for org in user.get("orgs", []))]
+    orgs = [org["name"] for org in user.get("orgs", []) if org.get("roleInOrg") != "read"]
+    places = [user["name"], *orgs]
     if not pull_request and repo_id.partition("/")[0] not in places:
         raise UserError(
             f"{user['name']} cannot write to {repo_id}: give a repository of"
             f" {' or '.join(places)}, or propose the files with --pr"
         )
+
+
+def _what_to_do(error: Exception) -> str:
+    again = "the same command again does what is missing"
+    if isinstance(error, HfHubHTTPError) and error.response.status_code == 403:
+        return f"{again}, with a token that may write there. {HOW_TO_LOG_IN}"
+    return again
 
 
 @contextmanager
@@ -64,11 +73,21 @@ def hub_trouble(doing: str, left: str = "Nothing was uploaded") -> Iterator[None
     except Exception as error:  # the client's own, OSError, and those of its HTTP library
         if isinstance(error, KdnaZooError) and not isinstance(error, WeightsError):
             raise
-        detail = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(
-            f"the Hub ({constants.ENDPOINT}) failed while {doing}: {detail}. {left}; the same"
-            " command again does what is missing"
+            f"the Hub ({constants.ENDPOINT}) failed while {doing}: {gist(error)}. {left};"
+            f" {_what_to_do(error)}"
         ) from error
+
+
+def _only_reads(token: dict[str, Any]) -> bool:
+    """Whether a token may write nowhere; where a fine-grained one may is for the Hub to judge."""
+    scopes = token.get("fineGrained")
+    if not scopes:
+        return bool(token.get("role") == "read")
+    allowed = [*scopes.get("global", [])]
+    for scope in scopes.get("scoped", []):
+        allowed += scope.get("permissions", [])
+    return not {"repo.write", "discussion.write"} & set(allowed)
 
 
 def _check_name(repo_id: str) -> None:

@@ -68,6 +68,20 @@ def write_folder(
     return target
 
 
+def check_folder(folder: Path) -> None:
+    """Check that a folder holds the files of a release; a run without a recipe has none.
+
+    Raises:
+        UserError: If not.
+    """
+    missing = [n for n in FILES if n != "recipe.yaml" and not (folder / n).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder} is no published folder: it lacks {', '.join(missing)}. Make one with"
+            " `kdna-zoo publish CKPT --to FOLDER`"
+        )
+
+
 def write_files(
     trained: TrainedModel, folder: Path, about: Release = PLAIN, measure: Measure | None = None
 ) -> None:

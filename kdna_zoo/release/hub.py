@@ -5,30 +5,21 @@ one commit that holds everything. What fails in between leaves the old revision,
 without its tag; the same call again does what is missing, and makes no second commit.
 """
 
-import hashlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from huggingface_hub import (
-    CommitInfo,
-    CommitOperationAdd,
-    CommitOperationDelete,
-    HfApi,
-    hf_hub_download,
-)
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from torch import Tensor
 
-from kdna_zoo.errors import RunError, UserError
-from kdna_zoo.models.fetch import file_sha256
+from kdna_zoo.errors import KdnaZooError, RunError, UserError
 from kdna_zoo.release.access import check_access, hub_trouble
 from kdna_zoo.release.examples import logits_by_name
-from kdna_zoo.release.folder import FILES
-from kdna_zoo.release.signature import addressed, is_generated
+from kdna_zoo.release.remote import Changes, Remote, find_changes, read_remote
 
-CARD = "README.md"
 EITHER = "The repository has its old revision or the whole new one"
 
 
@@ -50,6 +41,11 @@ class Target:
     tag: str | None = None
     overwrite_card: bool = False
 
+    @property
+    def message(self) -> str:
+        """The commit's message, and a pull request's title."""
+        return f"Publish {self.tag or 'weights'} with kdna-zoo"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -60,22 +56,14 @@ class Outcome:
         url: Where to see it.
         changed: The files that this commit changed; empty if all were there already.
         card_kept: Whether the card on the Hub stays as a person edited it.
+        proposal: What became of the pull request; empty if there is none.
     """
 
     revision: str
     url: str
     changed: tuple[str, ...]
     card_kept: bool
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A repository as it is: its newest commit, the files' identifiers, and the tags' commits."""
-
-    head: str
-    private: bool
-    files: dict[str, str]
-    tags: dict[str, str]
+    proposal: str = ""
 
 
 def push(folder: Path, target: Target) -> Outcome:
@@ -90,34 +78,39 @@ def push(folder: Path, target: Target) -> Outcome:
         RunError: The Hub failed, or gives back something else; the message says what is left.
     """
     check_access(target.repo_id, target.pull_request)
-    expected = logits_by_name(f"local-dir:{folder}")  # refused if its files contradict each other
-    with tempfile.TemporaryDirectory() as scratch:
-        remote = _find_or_create(target)
-        files = _contents(folder, target.repo_id)
-        kept = not target.overwrite_card and _edited_card(target, remote, files, Path(scratch))
-        if kept:
-            del files[CARD]
-        changed = {
-            name for name in files if _oid(files[name], remote, name) != remote.files.get(name)
-        }
-        stale = {name for name in FILES if name in remote.files and not (folder / name).exists()}
-        _check_tag(target, remote, changed | stale)
-        commit = _commit(target, remote, {name: files[name] for name in changed}, stale)
-        revision = commit.oid if commit else remote.head
-        if target.tag and target.tag not in remote.tags:
-            with hub_trouble(f"tagging {target.tag}", f"All files are in {target.repo_id}"):
-                HfApi().create_tag(target.repo_id, tag=target.tag, revision=revision)
-        with hub_trouble("reading the weights back", f"All files are in {target.repo_id}"):
-            _compare(expected, f"hf-hub:{target.repo_id}@{revision}", Path(scratch))
-    url = (commit.pr_url or commit.commit_url) if commit else _url(target.repo_id, revision)
-    return Outcome(revision, str(url), tuple(sorted(changed | stale)), kept)
+    expected = _expected(folder)
+    main = _find_or_create(target)
+    with hub_trouble(f"comparing with {target.repo_id}"):
+        base, changes = _find_base(folder, target, main)
+    commit = _commit(target, base, changes) if changes.names else None
+    revision = commit.oid if commit else base.head
+    if target.tag and target.tag not in main.tags:
+        with hub_trouble(f"tagging {target.tag}", f"All files are in {target.repo_id}"):
+            HfApi().create_tag(target.repo_id, tag=target.tag, revision=revision)
+    with (
+        hub_trouble("reading the weights back", f"All files are in {target.repo_id}"),
+        tempfile.TemporaryDirectory() as empty,
+    ):
+        _compare(expected, f"hf-hub:{target.repo_id}@{revision}", Path(empty))
+    return Outcome(
+        revision, _url(base, commit), changes.names, changes.card_kept, _proposal(base, commit)
+    )
+
+
+def _expected(folder: Path) -> Tensor:
+    """Return the folder's logits, or refuse it if its files contradict each other."""
+    try:
+        return logits_by_name(f"local-dir:{folder}")
+    except KdnaZooError:
+        raise
+    except (RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
+        raise UserError(f"timm does not load {folder}, so nobody could: {error}") from error
 
 
 def _find_or_create(target: Target) -> Remote:
-    api = HfApi()
     with hub_trouble(f"looking for {target.repo_id}"):
         try:
-            remote = _remote(api, target.repo_id)
+            remote = read_remote(target.repo_id)
             _check_private(target, remote)
             return remote
         except RepositoryNotFoundError as error:
@@ -126,8 +119,8 @@ def _find_or_create(target: Target) -> Remote:
                     f"there is no repository {target.repo_id} to propose to with --pr"
                 ) from error
     with hub_trouble(f"creating {target.repo_id}"):
-        api.create_repo(target.repo_id, private=target.private, exist_ok=True)
-        return _remote(api, target.repo_id)
+        HfApi().create_repo(target.repo_id, private=target.private, exist_ok=True)
+        return read_remote(target.repo_id)
 
 
 def _check_private(target: Target, remote: Remote) -> None:
@@ -138,61 +131,59 @@ def _check_private(target: Target, remote: Remote) -> None:
         )
 
 
-def _remote(api: HfApi, repo_id: str) -> Remote:
-    info = api.model_info(repo_id, files_metadata=True)
-    files = {
-        file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id)
-        for file in info.siblings or []
-    }
-    tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id).tags}
-    return Remote(str(info.sha), bool(info.private), files, tags)
+def _find_base(folder: Path, target: Target, main: Remote) -> tuple[Remote, Changes]:
+    """Find the revision that is this release already, or else the one to commit on top of.
+
+    That is the main branch, or the tag if it is there: it may not move. A proposal goes on in an
+    open pull request of the same user: one that holds these files, or the newest of ours.
+    """
+    overwrite = target.overwrite_card
+    changes = find_changes(folder, main, overwrite)
+    tagged = main.tags.get(target.tag or "")
+    if tagged and (changes.names or tagged != main.head):
+        there = read_remote(target.repo_id, tagged)
+        if find_changes(folder, there, overwrite).names:
+            raise UserError(
+                f"{target.repo_id} has a tag {target.tag} already, at {tagged}, and a tag stays"
+                " where it is: people rely on it. Take another name; there are"
+                f" {', '.join(main.tags)}"
+            )
+        return there, Changes({}, frozenset(), changes.card_kept)
+    base = main, changes
+    if target.pull_request and changes.names:
+        for ours, remote in _proposals(target):
+            differing = find_changes(folder, remote, overwrite)
+            if not differing.names:
+                return remote, differing
+            if ours and base[0] is main:
+                base = remote, differing
+    return base
 
 
-def _contents(folder: Path, repo_id: str) -> dict[str, bytes | Path]:
-    """Return what to upload: the folder's files, with a card that names the repository."""
-    files: dict[str, bytes | Path] = {
-        name: folder / name for name in FILES if (folder / name).is_file()
-    }
-    card = (folder / CARD).read_text(encoding="utf-8")
-    return {**files, CARD: addressed(card, repo_id).encode()}
+def _proposals(target: Target) -> Iterator[tuple[bool, Remote]]:
+    """Yield this user's open pull requests, the newest first, and whether it looks like ours."""
+    api = HfApi()
+    user = api.whoami()["name"]
+    found = api.get_repo_discussions(target.repo_id, author=user, discussion_type="pull_request")
+    for pull in sorted(found, key=lambda pull: pull.num, reverse=True):
+        if pull.status in ("open", "draft"):
+            remote = read_remote(target.repo_id, pull.git_reference)
+            yield pull.title == target.message, remote
 
 
-def _edited_card(
-    target: Target, remote: Remote, files: dict[str, bytes | Path], scratch: Path
-) -> bool:
-    """Whether the card on the Hub is another than ours, and by a person's hand."""
-    if CARD not in remote.files or _oid(files[CARD], remote, CARD) == remote.files[CARD]:
-        return False
-    with hub_trouble("reading the card"):
-        card = hf_hub_download(target.repo_id, CARD, revision=remote.head, cache_dir=scratch)
-    return not is_generated(Path(card).read_text(encoding="utf-8"))
-
-
-def _check_tag(target: Target, remote: Remote, changed: set[str]) -> None:
-    tagged = remote.tags.get(target.tag or "")
-    if tagged and (changed or tagged != remote.head):
-        raise UserError(
-            f"{target.repo_id} has a tag {target.tag} already, at {tagged}, and a tag stays where"
-            f" it is: people rely on it. Take another name; there are {', '.join(remote.tags)}"
-        )
-
-
-def _commit(
-    target: Target, remote: Remote, changed: dict[str, bytes | Path], stale: set[str]
-) -> CommitInfo | None:
-    """Make the one commit, on top of what was looked at; None if there is nothing to change."""
-    if not changed and not stale:
-        return None
+def _commit(target: Target, base: Remote, changes: Changes) -> CommitInfo:
+    """Make the one commit, on top of what was looked at."""
     with hub_trouble(f"uploading to {target.repo_id}", EITHER):
         return HfApi().create_commit(
             target.repo_id,
             [
-                *(CommitOperationAdd(name, content) for name, content in sorted(changed.items())),
-                *(CommitOperationDelete(name) for name in sorted(stale)),
+                *(CommitOperationAdd(name, content) for name, content in changes.files.items()),
+                *(CommitOperationDelete(name) for name in sorted(changes.stale)),
             ],
-            commit_message=f"Publish {target.tag or 'weights'} with kdna-zoo",
-            parent_commit=remote.head,
-            create_pr=target.pull_request,
+            commit_message=target.message,
+            revision=base.revision,
+            parent_commit=base.head,
+            create_pr=target.pull_request and base.revision is None,
         )
 
 
@@ -202,17 +193,18 @@ def _compare(expected: Tensor, name: str, scratch: Path) -> None:
         raise RunError(f"{name} gives other logits than what was uploaded: do not use it")
 
 
-def _oid(content: bytes | Path, remote: Remote, name: str) -> str:
-    """Return the identifier that the Hub has for this content, as a large file or as git does."""
-    if len(remote.files.get(name, "")) == 64:
-        return file_sha256(content) if isinstance(content, Path) else _hex(hashlib.sha256(content))
-    data = content.read_bytes() if isinstance(content, Path) else content
-    return _hex(hashlib.sha1(b"blob %d\0" % len(data) + data))
+def _pull_number(base: Remote) -> str:
+    return (base.revision or "").partition("refs/pr/")[2]
 
 
-def _hex(digest: "hashlib._Hash") -> str:
-    return digest.hexdigest()
+def _url(base: Remote, commit: CommitInfo | None) -> str:
+    repository = f"{HfApi().endpoint}/{base.repo_id}"
+    if number := _pull_number(base):
+        return f"{repository}/discussions/{number}"
+    return str(commit.pr_url or commit.commit_url) if commit else f"{repository}/tree/{base.head}"
 
 
-def _url(repo_id: str, revision: str) -> str:
-    return f"{HfApi().endpoint}/{repo_id}/tree/{revision}"
+def _proposal(base: Remote, commit: CommitInfo | None) -> str:
+    if _pull_number(base):
+        return "brought up to date" if commit else "open already, with the same files"
+    return "opened" if commit and commit.pr_url else ""

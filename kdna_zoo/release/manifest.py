@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import UserError
 from kdna_zoo.models.fetch import file_sha256
 from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, read_manifest, write_manifest
-from kdna_zoo.paths import checkout
+from kdna_zoo.paths import checkout, published_folder
 from kdna_zoo.release.record import DATA_CONFIG_KEYS
 
 
@@ -20,7 +22,8 @@ def folder_name(folder: Path) -> str:
         UserError: If it is no published folder.
     """
     config = _read(folder / "config.json")
-    return f"{config['architecture']}.{config['pretrained_cfg']['tag']}"
+    with _complete(folder / "config.json"):
+        return f"{config['architecture']}.{config['pretrained_cfg']['tag']}"
 
 
 def describe_folder(
@@ -36,27 +39,31 @@ def describe_folder(
         repo_id: Where its files lie on the Hub; None: where they are meant to.
         revision: The commit there; None: not there yet.
         version: The Hub's tag of that commit.
+
+    Raises:
+        UserError: If its files do not say all of it.
     """
     config, figures = _read(folder / "config.json"), _read(folder / "metrics.json")
-    source = config["pretrained_cfg"]
-    data, run = figures["data"], figures["run"]
-    recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", run["command"] or "")
-    arguments = {k: v for k, v in config.get("model_args", {}).items() if k != "num_classes"}
-    return Weights(
-        repo_id=repo_id or f"{ORGANISATION}/{folder_name(folder)}",
-        revision=revision,
-        version=version,
-        sha256=file_sha256(folder / FILE),
-        size=(folder / FILE).stat().st_size,
-        arch_args=arguments,
-        num_classes=config["num_classes"],
-        label_names=config["label_names"],
-        data_config={key: source[key] for key in DATA_CONFIG_KEYS},
-        license=source["license"],
-        dataset=data["hub_id"] or ", ".join(data["sources"] or []) or data["name"],
-        recipe=recipes[-1] if recipes else None,
-        metrics=_metrics(figures),
-    )
+    with _complete(folder / "config.json", folder / "metrics.json"):
+        source = config["pretrained_cfg"]
+        data, run = figures["data"], figures["run"]
+        recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", run["command"] or "")
+        arguments = {k: v for k, v in config.get("model_args", {}).items() if k != "num_classes"}
+        return Weights(
+            repo_id=repo_id or f"{ORGANISATION}/{folder_name(folder)}",
+            revision=revision,
+            version=version,
+            sha256=file_sha256(folder / FILE),
+            size=(folder / FILE).stat().st_size,
+            arch_args=arguments,
+            num_classes=config["num_classes"],
+            label_names=config["label_names"],
+            data_config={key: source[key] for key in DATA_CONFIG_KEYS},
+            license=source["license"],
+            dataset=data["hub_id"] or ", ".join(data["sources"] or []) or data["name"],
+            recipe=recipes[-1] if recipes else None,
+            metrics=_metrics(figures),
+        )
 
 
 def update_manifest(name: str, weights: Weights) -> Path:
@@ -66,9 +73,15 @@ def update_manifest(name: str, weights: Weights) -> Path:
         The manifest's path.
 
     Raises:
-        UserError: If this is an installed package, whose manifest is not for writing.
+        UserError: If this is an installed package, whose manifest is not for writing, or if nobody
+            would find the weights: they are neither on the Hub nor in the checkout.
     """
     path = manifest_to_write()
+    if weights.revision is None and published_folder(name) is None:
+        raise UserError(
+            f"weights that are not on the Hub are looked for in hub/{name} of the checkout, and"
+            f" they are not there: give --repo, or publish with --to {path.parents[2]}/hub/{name}"
+        )
     entries = {**read_manifest(path), name: weights}
     with replaced_file(path) as fresh:
         write_manifest(entries, fresh)
@@ -97,6 +110,19 @@ def _metrics(figures: dict[str, Any]) -> dict[str, Any] | None:
     series = figures.get("seeds")
     seeds = list(series["top1"]) if series else [figures["run"]["seed"]]
     return {**measured, "seeds": seeds}
+
+
+@contextmanager
+def _complete(*files: Path) -> Iterator[None]:
+    """Turn an entry that is not in one of the files into an error for the user."""
+    try:
+        yield
+    except (KeyError, TypeError) as error:
+        names = " or ".join(file.name for file in files)
+        raise UserError(
+            f"{files[0].parent} is no published folder: {names} lacks {error}. Make one with"
+            " `kdna-zoo publish CKPT --to FOLDER`"
+        ) from error
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -119,10 +119,14 @@ def _contradiction(config: Path, name: str, weights: Weights) -> str:
         "architecture": name.partition(".")[0],
         "num_classes": weights.num_classes,
         "label_names": weights.label_names,
+        "model_args": weights.arch_args,
+        **weights.data_config,
     }
+    arguments = {k: v for k, v in stated.get("model_args", {}).items() if k != "num_classes"}
+    found = {**stated.get("pretrained_cfg", {}), **stated, "model_args": arguments}
     for key, value in wanted.items():
-        if stated.get(key) != value:
-            return f"{config.name} states {key} {stated.get(key)}, and the manifest {value}"
+        if found.get(key) != value:
+            return f"{config.name} states {key} {found.get(key)}, and the manifest {value}"
     return ""
 
 

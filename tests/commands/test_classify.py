@@ -1,6 +1,7 @@
 """``kdna-zoo classify``: every kind of place and of picture."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,23 @@ def test_names_where_the_network_has_none() -> None:
     assert class_names(few) == ["class 0", "class 1"]
     few.pretrained_cfg = {"label_names": ["n1"], "label_descriptions": {"n1": "cat"}}
     assert class_names(few) == ["cat"]
+
+
+def test_device_that_is_not_there(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    for device in ("nowhere", "cuda:99"):
+        assert main(["classify", str(tmp_path), "--model", model, "--device", device]) == 2
+        assert f"--device: '{device}' cannot be used here (" in capsys.readouterr().err
+
+
+def test_fewer_names_than_classes(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(model.removeprefix("local-dir:"), tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "label_names": ["dark"]}))
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    (row,) = answer(capsys, tmp_path / "a.png", "--model", f"local-dir:{folder}")
+    assert [entry["name"] for entry in row["classes"]] == ["class 1", "dark", "class 2"]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from tests.hub.store import Repo, describe, is_lfs, oid_of, sha256
+from tests.hub.store import Pull, Repo, describe, is_lfs, oid_of, sha256
 from tests.hub.wire import RefusedError, Wire
 
 ID, FETCH = r"(?P<id>[^/]+/[^/]+)", "(GET|HEAD)"
@@ -18,6 +18,7 @@ ROUTES = {
     r"POST /api/validate-yaml": "validate_yaml",
     rf"GET {REPO}(/revision/(?P<revision>.+))?": "info",
     rf"GET {REPO}/refs": "refs",
+    rf"GET {REPO}/discussions": "discussions",
     rf"GET {REPO}/tree/(?P<revision>[^/]+)(/(?P<path>.+))?": "tree",
     rf"POST {REPO}/preupload/(?P<revision>.+)": "preupload",
     rf"POST {REPO}/commit/(?P<revision>.+)": "commit",
@@ -39,12 +40,12 @@ class Handler(Wire):
 
     def whoami(self) -> Any:
         user = self._user(needed=True)
-        return {
-            "type": "user",
-            "name": user.name,
-            "orgs": [{"name": name, "type": "org"} for name in user.orgs],
-            "auth": {"type": "access_token", "accessToken": {"role": user.role}},
-        }
+        orgs = [{"name": name, "type": "org", "roleInOrg": user.org_role} for name in user.orgs]
+        token: dict[str, Any] = {"role": user.role}
+        if user.permissions:
+            scope = {"entity": {"name": user.name}, "permissions": user.permissions}
+            token = {"role": "fineGrained", "fineGrained": {"global": [], "scoped": [scope]}}
+        return {"type": "user", "name": user.name, "orgs": orgs, "auth": {"accessToken": token}}
 
     def create(self) -> Any:
         wanted = json.loads(self.body)
@@ -95,7 +96,7 @@ class Handler(Wire):
     # uploads
 
     def preupload(self, kind: str, id: str, revision: str) -> Any:
-        self._may_write(id)
+        self._may_push(kind, id, revision)
         repo, oid = self._commit(kind, id, revision)
         there = repo.commits[oid]
         return {
@@ -111,7 +112,7 @@ class Handler(Wire):
         }
 
     def lfs_batch(self, id: str) -> Any:
-        self._may_write(id)
+        self._user(needed=True)
         objects = json.loads(self.body)["objects"]
         for wanted in objects:
             if wanted["oid"] not in self.hub.objects:
@@ -133,17 +134,17 @@ class Handler(Wire):
         return {}
 
     def commit(self, kind: str, id: str, revision: str) -> Any:
-        pull = "create_pr" in self.query
-        if not pull:
-            self._may_write(id)
+        self._may_push(kind, id, revision)
         repo, parent = self._commit(kind, id, revision)
-        files = dict(repo.commits[parent])
+        files, title = dict(repo.commits[parent]), ""
         for line in map(json.loads, self.body.splitlines()):
             value = line["value"]
-            if line["key"] == "header" and value.get("parentCommit") not in (None, parent):
-                raise RefusedError(
-                    412, "A commit has happened since. Please refresh and try again."
-                )
+            if line["key"] == "header":
+                title = value["summary"]
+                if value.get("parentCommit") not in (None, parent):
+                    raise RefusedError(
+                        412, "A commit has happened since. Please refresh and try again."
+                    )
             if line["key"] == "file":
                 files[value["path"]] = base64.b64decode(value["content"])
             if line["key"] == "lfsFile":
@@ -153,18 +154,35 @@ class Handler(Wire):
             if line["key"] == "deletedFile":
                 del files[value["path"]]
         oid = repo.add(files)
-        answer = {
-            "success": True,
-            "commitOid": oid,
-            "commitUrl": f"{self.hub.url}/{id}/commit/{oid}",
-        }
-        if pull:
+        page = f"{self.hub.url}/{id}"
+        answer = {"success": True, "commitOid": oid, "commitUrl": f"{page}/commit/{oid}"}
+        if "create_pr" in self.query:
             number = len(repo.pulls) + 1
-            repo.pulls[f"refs/pr/{number}"] = oid
-            answer["pullRequestUrl"] = f"{self.hub.url}/{id}/discussions/{number}"
+            repo.pulls[f"refs/pr/{number}"] = Pull(self._user().name, title, oid)
+            answer["pullRequestUrl"] = f"{page}/discussions/{number}"
+        elif revision in repo.pulls:
+            repo.pulls[revision].oid = oid
         else:
             repo.branches[revision] = oid
         return answer
+
+    def discussions(self, kind: str, id: str) -> Any:
+        repo, author = self._repo(kind, id), self.query.get("author")
+        pulls = [(int(ref.rpartition("/")[2]), pull) for ref, pull in repo.pulls.items()]
+        rows = [
+            {
+                "num": number,
+                "title": pull.title,
+                "author": {"name": pull.author},
+                "status": pull.status,
+                "isPullRequest": True,
+                "createdAt": "2026-11-25T00:00:00.000Z",
+                "repo": {"name": id, "type": "model"},
+            }
+            for number, pull in pulls
+            if author in (None, pull.author)
+        ]
+        return {"discussions": rows, "count": len(rows), "start": 0}
 
     def tag(self, kind: str, id: str, revision: str) -> Any:
         self._may_write(id)
@@ -220,6 +238,12 @@ class Handler(Wire):
     def _may_write(self, id: str) -> None:
         if not self._user(needed=True).may_write(id):
             raise RefusedError(403, f"You don't have the rights to write to {id}")
+
+    def _may_push(self, kind: str, id: str, revision: str) -> None:
+        """Anybody may open a pull request and add to it; others' revisions need rights."""
+        user, pull = self._user(needed=True), self._repo(kind, id).pulls.get(revision)
+        if "create_pr" not in self.query and not (pull and pull.author == user.name):
+            self._may_write(id)
 
     def _repo(self, kind: str, id: str) -> Repo:
         user, repo = self._user(), self.hub.repos.get(f"{kind}/{id}")

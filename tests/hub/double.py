@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
+from typing import Any
 
 from tests.hub.answers import Handler
 from tests.hub.faults import Fault, Faults, Kind
@@ -70,16 +71,9 @@ class HubDouble:
             (found.branches if ref == "main" else found.tags)[ref] = oid
         return oid
 
-    def fail(
-        self,
-        kind: Kind,
-        request: str,
-        times: int = 1,
-        status: int = 503,
-        retry_after: int | None = None,
-    ) -> None:
+    def fail(self, kind: Kind, request: str, **more: Any) -> None:
         """Lets the next requests go wrong that match; see `Fault`."""
-        self.faults.add(Fault(kind, request, times, status, retry_after))
+        self.faults.add(Fault(kind, request, **more))
 
     def count(self, part: str) -> int:
         """How many requests so far had this part in their method and path."""

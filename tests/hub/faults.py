@@ -1,6 +1,7 @@
 """Things that go wrong on demand: how the next requests of a kind are answered."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import Lock
 from typing import Literal
@@ -24,6 +25,7 @@ class Fault:
         times: So many of them; after that all is well.
         status: Of an error answer.
         retry_after: In seconds, where the answer says so.
+        meanwhile: Called when it happens, such as what kills the client.
     """
 
     kind: Kind
@@ -31,6 +33,7 @@ class Fault:
     times: int = 1
     status: int = 503
     retry_after: int | None = None
+    meanwhile: Callable[[], object] = lambda: None
 
 
 class Faults:

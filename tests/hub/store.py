@@ -17,9 +17,23 @@ class User:
     name: str
     role: str = "write"
     orgs: tuple[str, ...] = ()
+    org_role: str = "write"
+    permissions: tuple[str, ...] = ()  # of a fine-grained token
 
     def may_write(self, repo: str) -> bool:
-        return self.role == "write" and repo.partition("/")[0] in (self.name, *self.orgs)
+        places = (self.name, *(self.orgs if self.org_role == "write" else ()))
+        token = "repo.write" in self.permissions if self.permissions else self.role == "write"
+        return token and repo.partition("/")[0] in places
+
+
+@dataclass
+class Pull:
+    """A pull request: who opened it, its title, the newest of its commits."""
+
+    author: str
+    title: str
+    oid: str
+    status: str = "open"
 
 
 @dataclass
@@ -30,7 +44,7 @@ class Repo:
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
-    pulls: dict[str, str] = field(default_factory=dict)
+    pulls: dict[str, Pull] = field(default_factory=dict)
 
     def add(self, files: Mapping[str, bytes]) -> str:
         """Adds a commit that no branch points to yet."""
@@ -40,7 +54,8 @@ class Repo:
         return oid
 
     def find(self, revision: str) -> str | None:
-        refs = {**self.branches, **self.tags, **self.pulls}
+        pulls = {ref: pull.oid for ref, pull in self.pulls.items()}
+        refs = {**self.branches, **self.tags, **pulls}
         oid = refs.get(revision, revision)
         return oid if oid in self.commits else None
 

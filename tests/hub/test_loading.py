@@ -2,12 +2,17 @@
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save
+
 from tests.hub.conftest import ARCH, REPO
 from tests.hub.double import WRITE, HubDouble
-from tests.hub.store import sha256
+from tests.hub.store import Repo, sha256
 from tests.hub.user import User
 
 MODEL, NAME = f"models/{REPO}", f"{ARCH}.tiny"
@@ -26,6 +31,15 @@ def blob(cache: Path) -> Path:
     return found
 
 
+@contextmanager
+def changed(repo: Repo, commit: str, files: dict[str, bytes]) -> Iterator[None]:
+    """A commit with other files than were committed: what must never happen."""
+    before = repo.commits[commit]
+    repo.commits[commit] = {**before, **files}
+    yield
+    repo.commits[commit] = before
+
+
 def flip(file: Path) -> None:
     content = file.read_bytes()
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -37,6 +51,12 @@ def test_from_the_checkout_to_the_hub_and_back(
     """The way of a release: a folder of the checkout first, then the Hub, pinned."""
     folder = package / "hub" / NAME
     with User(hub, tmp_path / "owner", WRITE, package) as owner:
+        elsewhere = tmp_path / "elsewhere" / NAME
+        result = owner.run("publish", checkpoint, "--to", elsewhere, "--update-manifest")
+        assert result["code"] == 2
+        assert f"weights that are not on the Hub are looked for in hub/{NAME} of" in result["err"]
+        assert f"or publish with --to {folder}" in result["err"]
+        assert manifest_of(package) == {}
         result = owner.run("publish", checkpoint, "--to", folder, "--update-manifest")
         assert result["code"] == 0, result
     entry = manifest_of(package)[NAME]
@@ -89,12 +109,31 @@ def test_from_the_checkout_to_the_hub_and_back(
         assert user.load(NAME)["logits"] == here["logits"]
         assert len(hub.requests) == before, "a pinned commit in the cache needs no request"
         assert user.run("verify", NAME)["code"] == 0
+        stated = json.loads(hub.repos[MODEL].head["config.json"])
+        for change, message in (
+            ({"model_args": {"act": "gelu"}}, "model_args {'act': 'gelu'}, and the manifest {'"),
+            ({"num_classes": 9}, "num_classes 9, and the manifest 10"),
+            ({"mean": [0, 0, 0]}, "mean [0, 0, 0], and the manifest [0.286, 0.286, 0.286]"),
+        ):
+            contradicting = json.dumps({**stated, **change}).encode()
+            with changed(hub.repos[MODEL], pinned, {"config.json": contradicting}):
+                shutil.rmtree(user.cache)
+                assert f"WRONG: config.json states {message}" in user.run("verify")["out"]
+        with changed(hub.repos[MODEL], pinned, {"model.safetensors": b"other"}):
+            assert "WRONG: the weights were swapped: their sha" in user.run("verify")["out"]
+        shutil.rmtree(user.cache)
+        assert user.load(ARCH)["logits"] == here["logits"]
         hub.commit(MODEL, {**hub.repos[MODEL].head, "x": b""}, "v1")
         result = user.run("verify")
         assert result["code"] == 1
         assert "WRONG: tag v1 moved: it is at" in result["out"]
 
         flip(blob(user.cache))
+        hub.fail("status", "GET /cdn/", status=500, times=9)
+        both = user.load(NAME)["error"]
+        assert "it was altered or swapped: its sha256 is" in both
+        assert f"A new download failed: cannot get model.safetensors of {REPO}@{pinned}" in both
+        hub.faults.clear()
         assert user.load(NAME)["logits"] == here["logits"], "fetched once more"
         hub.fail("corrupt", f"GET /cdn/{entry['sha256']}", times=9)
         blob(user.cache).unlink()
@@ -132,6 +171,8 @@ def test_repositories_that_are_not_what_they_say(
     other = {**config, "num_classes": 7, "label_names": config["label_names"][:7]}
     other["pretrained_cfg"] = {**config["pretrained_cfg"], "num_classes": 7}
     unstated = {key: value for key, value in config.items() if key != "weights"}
+    source = {**config["pretrained_cfg"], "hf_hub_filename": "pytorch_model.bin"}
+    pickled = json.dumps({**config, "pretrained_cfg": source}).encode()
     changes: dict[str, tuple[dict[str, bytes], str]] = {
         "flipped": (
             {"model.safetensors": weights[:-1] + bytes([weights[-1] ^ 1])},
@@ -154,6 +195,10 @@ def test_repositories_that_are_not_what_they_say(
             "the weights do not fit test_kdna_convnext",
         ),
         "pickle": ({"model.safetensors": b"", "pytorch_model.bin": b"x"}, "holds no such file"),
+        "named": (
+            {"config.json": pickled, "pytorch_model.bin": b"x"},
+            "refused pytorch_model.bin of org/named: it may hold code. Only safetensors",
+        ),
     }
     with User(hub, tmp_path) as user:
         for name, (change, message) in changes.items():
@@ -163,6 +208,20 @@ def test_repositories_that_are_not_what_they_say(
             assert error.startswith("WeightsError: "), (name, error)
             assert message in error, name
         assert not list(user.cache.glob("models--org--flipped/**/model.safetensors"))
+        state = load_bytes(weights)
+        lacks = {k: v for k, v in state.items() if k != "layer2.0.bn1.bias"}
+        files = {"config.json": json.dumps(unstated).encode(), "model.safetensors": save(lacks)}
+        hub.commit("models/org/lacks", files, "main")
+        for arguments in ({}, {"num_classes": 3}):  # with a new head timm itself would not mind
+            error = user.load("hf-hub:org/lacks", **arguments)["error"]
+            assert "with these arguments: missing: 'layer2.0.bn1.bias'. Create it" in error
+        del state["fc.weight"], state["fc.bias"]
+        hub.commit("models/org/headless", {**files, "model.safetensors": save(state)}, "main")
+        assert "logits" in user.load("hf-hub:org/headless", num_classes=3)
+        assert "missing: 'fc.weight', 'fc.bias'" in user.load("hf-hub:org/headless")["error"]
+        hub.commit("models/org/deep", {"a/b.safetensors": weights}, "main")
+        deep = {"hf_hub_id": "org/deep", "hf_hub_filename": "a/b.safetensors", "num_classes": 10}
+        assert "logits" in user.load(ARCH, pretrained_cfg_overlay=deep), "a file in a folder"
         hub.commit("models/org/good", good, "main")
         assert "logits" in user.load("hf-hub:org/good", num_classes=3)
         gone = user.load("hf-hub:org/good@v9")["error"]

@@ -1,5 +1,6 @@
 """`kdna-zoo publish --repo`, as a user runs it: in a process of its own, against a Hub."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ def said(result: dict[str, Any]) -> str:
 
 
 def test_published_again_and_with_an_edited_card(
-    hub: HubDouble, publisher: User, checkpoint: Path, tmp_path: Path
+    hub: HubDouble, publisher: User, checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:
     out = said(publisher.run("publish", checkpoint, "--repo", REPO, "--tag", "v1"))
     repo = hub.repos[MODEL]
@@ -56,16 +57,14 @@ def test_published_again_and_with_an_edited_card(
     assert "(changed README.md)" in out
     assert b"license: mit" in repo.head["README.md"]
 
-    before = len(repo.commits)
-    out = said(publisher.run("publish", checkpoint, "--repo", REPO, "--pr"))
-    assert len(repo.commits) == before + 1
-    assert f"{hub.url}/{REPO}/discussions/1" in out
-    assert b"license: mit" in repo.head["README.md"], "the main branch stays as it was"
+    out = said(publisher.run("publish", checkpoint, "--repo", REPO, "--tag", "v1"))
+    assert f"On the Hub: {REPO}@{first} (nothing to change)" in out, "v1 is as it was"
+    assert repo.tags == {"v1": first}
 
     private = "someone/test_kdna_resnet.secret"
-    said(publisher.run("publish", checkpoint, "--repo", private, "--private"))
+    said(publisher.run("publish", folder, "--repo", private, "--private"))
     assert hub.repos[f"models/{private}"].private
-    refused = publisher.run("publish", checkpoint, "--repo", REPO, "--private")
+    refused = publisher.run("publish", folder, "--repo", REPO, "--private")
     assert f"{REPO} is there already, and it is public" in refused["err"]
 
     with User(hub, tmp_path / "stranger") as stranger:
@@ -78,9 +77,50 @@ def test_published_again_and_with_an_edited_card(
         ) or "RepositoryNotFound" in str(stranger.load(f"hf-hub:{private}"))
 
 
+def test_proposals(hub: HubDouble, publisher: User, folder: Path, checkpoint: Path) -> None:
+    """A second `--pr` finds the first, or goes on in it; the main branch stays as it is."""
+    repo = "kdna-zoo/proposed"
+    hub.users["hf_guest"] = Owner("guest")
+    publisher.export(HF_TOKEN="hf_guest")
+    refused = publisher.run("publish", folder, "--repo", repo, "--pr")
+    assert f"there is no repository {repo} to propose to with --pr" in refused["err"]
+    old = hub.commit(f"models/{repo}", {"config.json": b"{}"}, "main")
+    there = hub.repos[f"models/{repo}"]
+
+    def propose(*arguments: object) -> str:
+        return said(publisher.run("publish", *arguments, "--repo", repo, "--pr"))
+
+    page = f"{hub.url}/{repo}/discussions"
+    assert f"{page}/1\n  pull request opened\n" in propose(folder)
+    proposed = there.pulls["refs/pr/1"].oid
+    out = propose(folder)
+    assert f"{repo}@{proposed} (nothing to change)" in out
+    assert f"{page}/1\n  pull request open already, with the same files\n" in out
+    out = propose(checkpoint, "--license", "mit", "--tag-name", "tiny")
+    assert "(changed LICENSE, README.md, config.json)" in out
+    assert f"{page}/1\n  pull request brought up to date\n" in out
+    assert b"license: mit" in there.commits[there.pulls["refs/pr/1"].oid]["README.md"]
+
+    there.pulls["refs/pr/1"].title = "Weights, please"
+    assert "open already" in propose(checkpoint, "--license", "mit", "--tag-name", "tiny")
+    assert f"{page}/2\n  pull request opened\n" in propose(folder), "that one is somebody's own"
+    there.pulls["refs/pr/2"].status = "closed"
+    assert f"{page}/3\n  pull request opened\n" in propose(folder)
+    publisher.export(HF_TOKEN=WRITE)
+    hub.fail("lost", "/commit/")
+    assert publisher.run("publish", folder, "--repo", repo, "--pr")["code"] == 1
+    assert "open already" in propose(folder), "the answer was lost, and the pull request is there"
+    assert len(there.pulls) == 4
+    assert (there.branches["main"], there.tags) == (old, {})
+
+
 def test_refused_before_anything_is_uploaded(hub: HubDouble, publisher: User, folder: Path) -> None:
     hub.users["hf_other"] = Owner("other")
+    hub.users["hf_member"] = Owner("member", orgs=("kdna-zoo",), org_role="read")
+    hub.users["hf_fine"] = Owner("fine", orgs=("kdna-zoo",), permissions=("repo.content.read",))
     mistakes = {
+        "hf_member": "member cannot write to kdna-zoo/x: give a repository of member",
+        "hf_fine": "the token of fine may only read",
         None: "there is none. Make a token with write access",
         READ: "the token of reader may only read",
         "hf_other": "other cannot write to kdna-zoo/x: give a repository of other, or propose",
@@ -100,9 +140,13 @@ def test_refused_before_anything_is_uploaded(hub: HubDouble, publisher: User, fo
 
 def test_dry_run_and_odd_options(hub: HubDouble, publisher: User, folder: Path) -> None:
     before = len(hub.requests)
+    (folder / "notes.txt").write_text("no part of it")
     out = said(publisher.run("publish", folder, "--repo", REPO, "--dry-run"))
+    (folder / "notes.txt").unlink()
     assert all(name in out for name in FILES)
+    assert "notes.txt" not in out
     assert f"# {ARCH}.tiny" in out
+    assert f'MODEL = "hf-hub:{REPO}"' in out, "the card as it will be there"
     for arguments, message in (
         ((folder,), "say where to publish: --to FOLDER, --repo ORG/NAME, or --dry-run"),
         (
@@ -110,6 +154,14 @@ def test_dry_run_and_odd_options(hub: HubDouble, publisher: User, folder: Path) 
             "goes to the Hub as it is: --half is for a checkpoint",
         ),
         ((folder, "--dry-run", "--private"), "--private is for the Hub: give --repo"),
+        (
+            (folder, "--repo", REPO, "--pr", "--tag", "v1"),
+            "--tag is for a revision that stays, and a pull request's is another once it is merged",
+        ),
+        (
+            (folder, "--repo", REPO, "--pr", "--update-manifest"),
+            "--update-manifest is for a revision that stays",
+        ),
         ((folder, "--repo", "a b"), "'a b' cannot be a repository on the Hub"),
         ((folder, "--repo", "name"), "it should be ORGANISATION/NAME"),
     ):
@@ -119,27 +171,58 @@ def test_dry_run_and_odd_options(hub: HubDouble, publisher: User, folder: Path) 
     assert len(hub.requests) == before
     result = publisher.run("publish", folder.parent, "--repo", REPO)
     assert result["code"] == 2
-    assert "is no published folder: config.json cannot be read" in result["err"]
+    assert "is no published folder: it lacks LICENSE, README.md, config.json" in result["err"]
 
 
 def test_a_folder_that_contradicts_itself(
     hub: HubDouble, publisher: User, folder: Path, tmp_path: Path
 ) -> None:
-    altered = shutil.copytree(folder, tmp_path / "altered")
-    weights = altered / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
-    result = publisher.run("publish", altered, "--repo", "kdna-zoo/altered")
-    assert result["code"] == 2
-    assert f"refused {weights}: it was altered or swapped" in result["err"]
-    assert "models/kdna-zoo/altered" not in hub.repos
+    weights, config = (folder / name for name in ("model.safetensors", "config.json"))
+    stated = json.loads(config.read_text())
+
+    def config_with(**changes: object) -> bytes:
+        return json.dumps({**stated, **changes}).encode()
+
+    source = {**stated["pretrained_cfg"], "num_classes": 7}
+    untagged = {k: v for k, v in source.items() if k != "tag"}
+    mistakes: list[tuple[str, bytes | None, str]] = [
+        ("model.safetensors", weights.read_bytes()[:-1] + b"!", "it was altered or swapped"),
+        ("model.safetensors", None, "is no published folder: it lacks model.safetensors"),
+        ("README.md", None, "is no published folder: it lacks README.md"),
+        ("metrics.json", b"{}", "is no published folder: config.json or metrics.json lacks 'data'"),
+        ("config.json", config_with(num_classes=7, pretrained_cfg=source), "states 7 classes, and"),
+        ("config.json", config_with(architecture="test_kdna_convnext"), "the weights do not fit"),
+        ("config.json", config_with(architecture="nonsense"), "Unknown model (nonsense)"),
+        ("config.json", config_with(pretrained_cfg=untagged), "json lacks 'tag'"),
+        ("config.json", b"{", "is no published folder: config.json cannot be read"),
+    ]
+    for number, (name, content, message) in enumerate(mistakes):
+        wrong = shutil.copytree(folder, tmp_path / str(number))
+        (wrong / name).unlink()
+        if content is not None:
+            (wrong / name).write_bytes(content)
+        result = publisher.run("publish", wrong, "--repo", f"kdna-zoo/wrong{number}")
+        assert (result.get("code"), f"models/kdna-zoo/wrong{number}" in hub.repos) == (2, False), (
+            result
+        )
+        assert message in result["err"]
 
 
-def test_the_token_is_never_shown_or_kept(hub: HubDouble, publisher: User, folder: Path) -> None:
-    hub.fail("status", "POST /api/models/.*/commit", status=403)
-    failed = publisher.run("publish", folder, "--repo", "kdna-zoo/refused")
-    assert failed["code"] == 1
+def test_the_token_is_never_shown_or_kept(hub: HubDouble, folder: Path, tmp_path: Path) -> None:
+    """Neither if all goes well, nor in an error, nor where the client tells all it does."""
+    with User(hub, tmp_path / "chatty", WRITE, more={"HF_DEBUG": "1"}) as chatty:
+        done = chatty.run("publish", folder, "--repo", "kdna-zoo/chatty")
+        hub.fail("status", "POST /api/models/.*/commit", status=403)
+        failed = chatty.run("publish", folder, "--repo", "kdna-zoo/refused")
+        trace = chatty.load("hf-hub:kdna-zoo/none")["trace"]
+    assert (done["code"], failed["code"]) == (0, 1)
     assert "failed while uploading to kdna-zoo/refused: " in failed["err"]
-    assert "The repository has its old revision or the whole new one" in failed["err"]
-    assert WRITE not in str(failed)
-    for file in publisher.cache.parent.rglob("*"):
-        assert not file.is_file() or WRITE.encode() not in file.read_bytes()
+    assert (
+        "(the Hub is unwell). The repository has its old revision or the whole new" in failed["err"]
+    )
+    assert "with a token that may write there. Make a token with write access" in failed["err"]
+    assert "Traceback" in trace
+    assert "authorization: <TOKEN>" in chatty.log.read_text() + done["err"], "it did tell"
+    written = [done, failed, trace, chatty.log.read_text()]
+    written += [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert not any(WRITE in str(text) for text in written)

@@ -49,6 +49,8 @@ class Wire(BaseHTTPRequestHandler):
         self.fault = down or self.hub.faults.take(request)
         try:
             self.body = self._read_body()
+            if self.fault and self.fault.kind in ("status", "slow"):
+                self.fault.meanwhile()
             if self.fault and self.fault.kind == "status":
                 raise RefusedError(self.fault.status, "the Hub is unwell")
             for pattern, name in self.routes.items():
@@ -67,22 +69,12 @@ class Wire(BaseHTTPRequestHandler):
 
     def _read_body(self) -> bytes:
         size = int(self.headers.get("Content-Length") or 0)
-        if "chunked" in self.headers.get("Transfer-Encoding", ""):
-            return self._read_chunks()
         if self.fault and self.fault.kind == "cut" and self.command in ("PUT", "POST"):
             self.rfile.read(size // 2)
             self._hang_up()
         body = self.rfile.read(size)
         if self.fault and self.fault.kind == "corrupt" and self.command == "PUT":
             return _altered(body)
-        return body
-
-    def _read_chunks(self) -> bytes:
-        body = b""
-        while size := int(self.rfile.readline(), 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
         return body
 
     def _json(self, value: Any) -> None:
@@ -115,6 +107,8 @@ class Wire(BaseHTTPRequestHandler):
 
     def _hang_up(self) -> None:
         self.wfile.flush()
+        if self.fault:
+            self.fault.meanwhile()
         self.connection.shutdown(socket.SHUT_RDWR)
         raise ConnectionAbortedError
 

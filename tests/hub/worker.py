@@ -1,16 +1,22 @@
-"""A user's Python: reads one command a line as JSON and answers with one line of JSON.
+"""A user's Python: takes one command a line as JSON and answers with one line of JSON.
 
-Commands run one after another in a process of their own, which knows of the Hub on localhost by
-its environment only. Run as a script, with the package under test on PYTHONPATH.
+Run as a script it is bare: it has imported what takes long to import, and knows of no Hub. Asked to
+`fork`, it leaves a copy with an environment and a connection of its own, which imports the package
+and `huggingface_hub` from there on, as a new process would. A copy can be forked again, and killed.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
+import socket
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
+
+SLOW = ("torch", "torchvision", "lightning.pytorch", "torchmetrics")  # read nothing of the Hub
 
 
 def command(*arguments: str) -> dict[str, Any]:
@@ -46,19 +52,61 @@ def export(**variables: str | None) -> dict[str, Any]:
     return {}
 
 
-def answer(request: dict[str, Any]) -> dict[str, Any]:
+def fork(
+    port: int, log: str, environment: Mapping[str, str] | None = None, package: str | None = None
+) -> dict[str, Any]:
+    """Leaves a copy of this process that answers on another port.
+
+    Args:
+        port: Where the copy reports.
+        log: The file for what it writes beside its answers.
+        environment: All of its environment; None: this one's.
+        package: The checkout whose code it runs, and where it stands; None: as here.
+    """
+    if os.fork():
+        return {}
+    opened = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for descriptor in (1, 2):
+        os.dup2(opened, descriptor)
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
+    if package is not None:
+        assert not {"kdna_zoo", "huggingface_hub"} & set(sys.modules), "no bare process"
+        sys.path.insert(0, package)
+        os.chdir(package)
+    serve(port)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # nothing of what the original has still to do
+
+
+def answer(call: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
     calls: dict[str, Callable[..., dict[str, Any]]] = {
         "command": command,
         "load": load,
         "export": export,
+        "fork": fork,
     }
     try:
-        return calls[request["call"]](*request["args"], **request["kwargs"])
+        return calls[call](*args, **kwargs)
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"error": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()}
+
+
+def serve(port: int) -> None:
+    """Answers on a port of this machine until the other side hangs up."""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as connection,
+        connection.makefile("r") as requests,
+        connection.makefile("w") as answers,
+    ):
+        print(json.dumps({"pid": os.getpid()}), file=answers, flush=True)
+        for line in requests:
+            print(json.dumps(answer(**json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    for line in sys.stdin:
-        result = json.dumps(answer(json.loads(line)))
-        print(f"RESULT {result}", flush=True)
+    for name in SLOW:
+        importlib.import_module(name)
+    serve(int(sys.argv[1]))
