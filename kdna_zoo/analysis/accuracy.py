@@ -3,7 +3,8 @@
 Two networks are compared seed by seed: the same seed gives both the same order and augmentation of
 images, so the difference within a seed has less noise than that of two means. The test is Student's
 paired t (two-sided), which takes the differences to be normal; with three seeds it can only see
-differences that are large against their spread.
+differences that are large against their spread. Over several networks its p-values are not
+corrected for their number. Differences are taken in whole images, so that rounding makes none.
 """
 
 import statistics
@@ -26,9 +27,9 @@ class Difference:
     Attributes:
         seeds: Those seeds.
         mean: Mean of the differences, as a fraction.
-        margin: Half the width of the 95 % confidence interval; None of a single seed.
-        p: Probability of a mean as far from 0 if there were no difference; None of a single seed,
-            or where all differences are the same.
+        margin: Half the width of the 95 % confidence interval; None of a single seed, or where all
+            differences are the same, which says nothing of their spread.
+        p: Probability of a mean as far from 0 if there were no difference; None as `margin`.
     """
 
     seeds: tuple[int, ...]
@@ -108,30 +109,37 @@ def compare_accuracy(runs: Sequence[Run], reference: str | None = None) -> list[
     if reference not in top1:
         hint = did_you_mean(reference, top1, f"there are {', '.join(top1)}")
         raise UserError(f"no run is of {reference}; {hint}")
+    images = int(runs[0].setting["images"])
     parameters = {run.network: run.parameters for run in runs}
     return [
         Accuracy(
             network,
             parameters[network],
             dict(sorted(seeds.items())),
-            None if network == reference else paired_difference(seeds, top1[reference]),
+            None if network == reference else paired_difference(seeds, top1[reference], images),
         )
         for network, seeds in top1.items()
     ]
 
 
-def paired_difference(ours: dict[int, float], theirs: dict[int, float]) -> Difference | None:
-    """Compare two networks over the seeds that both have; None where they share none."""
+def paired_difference(
+    ours: dict[int, float], theirs: dict[int, float], images: int
+) -> Difference | None:
+    """Compare two networks over the seeds that both have; None where they share none.
+
+    Args:
+        ours: Top-1 by seed, as fractions.
+        theirs: The reference's.
+        images: How many images each was measured on.
+    """
     seeds = tuple(sorted(ours.keys() & theirs.keys()))
     if not seeds:
         return None
-    differences = [ours[seed] - theirs[seed] for seed in seeds]
-    mean = statistics.mean(differences)
-    if len(seeds) == 1:
+    counts = [round(ours[seed] * images) - round(theirs[seed] * images) for seed in seeds]
+    mean = statistics.mean(counts) / images
+    if max(counts) == min(counts):  # of a single seed too
         return Difference(seeds, mean, None, None)
-    if max(differences) == min(differences):
-        return Difference(seeds, mean, 0.0, None)
-    test = stats.ttest_1samp(differences, 0.0)
+    test = stats.ttest_1samp([count / images for count in counts], 0.0)
     low, high = test.confidence_interval(CONFIDENCE)
     return Difference(seeds, mean, float(high - low) / 2, float(test.pvalue))
 

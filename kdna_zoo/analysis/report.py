@@ -79,7 +79,7 @@ def make_section(file: Path) -> Section:
         )
     try:
         return kind(data, file)
-    except (KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{file} is damaged or of another version of kdna-zoo ({type(error).__name__}: {error})"
         ) from error
@@ -161,8 +161,8 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
     ]
     listed = ("run", "seed", "top-1 %", "seconds", "hardware", "commit", "command")
     note = (
-        "mean ± standard deviation over the seeds; difference to the first network, paired by seed,"
-        " with its 95 % confidence interval; p of Student's paired t-test"
+        f"mean ± standard deviation over the seeds; difference to {data['reference']}, paired by"
+        " seed, with its 95 % confidence interval; p of Student's paired t-test"
     )
     return Section(
         f"Accuracy: {setting}",

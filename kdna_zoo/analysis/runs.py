@@ -49,7 +49,7 @@ def find_runs(places: Iterable[Path]) -> list[Run]:
                 f"there is no {RESULT} in {place}: give the folders of finished runs, where"
                 " `kdna-zoo fit` has left one"
             )
-        files += [file for file in found if file not in files]
+        files += [file for file in map(Path.resolve, found) if file not in files]
     return [read_run(file) for file in files]
 
 
@@ -69,12 +69,19 @@ def read_run(file: Path) -> Run:
             f"{file} has format {version!r} or comes from an older kdna-zoo; this one reads format"
             f" {FORMAT} with parameters, data and arguments: train again with this version"
         )
-    if raw["final"] is None or raw["seed"] is None:
-        raise UserError(
-            f"the run of {file} has no final accuracy or no seed: let it validate after its last"
-            " epoch, and give --seed_everything"
-        )
+    try:
+        return _run_of(raw, file)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+
+
+def _run_of(raw: Mapping[str, Any], file: Path) -> Run:
     final = raw["final"]
+    if final is None or final["step"] != raw["steps"] or raw["seed"] is None:
+        raise UserError(
+            f"the run of {file} has no accuracy at its end or no seed: let it validate after its"
+            " last epoch, and give --seed_everything"
+        )
     setting = {
         "data": raw["data"],
         "split": final["split"],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from kdna_zoo.commands._output import add_output_options, print_json, print_table
 
 if TYPE_CHECKING:
-    from kdna_zoo.analysis.accuracy import Accuracy, Difference
+    from kdna_zoo.analysis.accuracy import Accuracy
 
 COLUMNS = ("network", "parameters", "seeds (n)", "top-1 %", "difference", "p")
 
@@ -39,21 +39,30 @@ def run(args: argparse.Namespace) -> int:
 
     runs = find_runs(args.runs)
     rows = compare_accuracy(runs, args.reference)
+    reference = args.reference or runs[0].network
     if args.json:
         setting, sources = dict(runs[0].setting), [dict(run.raw) for run in runs]
         networks = [row.to_dict() for row in rows]
         print_json(
-            {"command": args.line, "setting": setting, "networks": networks, "runs": sources}
+            {
+                "command": args.line,
+                "setting": setting,
+                "reference": reference,
+                "networks": networks,
+                "runs": sources,
+            }
         )
         return 0
-    print_table(COLUMNS, [_cells(row) for row in rows], text=COLUMNS[:1], markdown=args.markdown)
+    print_table(
+        COLUMNS, [_cells(row, reference) for row in rows], text=COLUMNS[:1], markdown=args.markdown
+    )
     print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")
     return 0
 
 
-def _cells(row: "Accuracy") -> list[str]:
+def _cells(row: "Accuracy", reference: str) -> list[str]:
     spread = f" ± {100 * row.deviation:.2f}" if row.deviation is not None else ""
-    difference, p = _difference(row.difference)
+    difference, p = _difference(row, reference)
     return [
         f"`{row.network}`",
         f"{row.parameters:,}",
@@ -64,10 +73,11 @@ def _cells(row: "Accuracy") -> list[str]:
     ]
 
 
-def _difference(found: "Difference | None") -> tuple[str, str]:
+def _difference(row: "Accuracy", reference: str) -> tuple[str, str]:
+    found = row.difference
     if found is None:
-        return "", ""
+        return ("" if row.network == reference else "no common seed"), ""
     mean = f"{100 * found.mean:+.2f}"
-    if found.margin is None:
-        return f"{mean} (one seed)", ""
-    return f"{mean} ± {100 * found.margin:.2f}", "" if found.p is None else f"{found.p:.3f}"
+    if found.margin is None or found.p is None:
+        return f"{mean} ({'one seed' if len(found.seeds) == 1 else 'in each seed'})", ""
+    return f"{mean} ± {100 * found.margin:.2f}", f"{found.p:.3f}" if found.p >= 5e-4 else "<0.001"

@@ -162,6 +162,11 @@ class ImageData(pl.LightningDataModule):
         return len(self.images.classes.names)
 
     @property
+    def seed(self) -> int:
+        """What the order and the augmentation follow from; a resumed run keeps its own."""
+        return self._course.seed
+
+    @property
     def label_names(self) -> list[str]:
         """The name of each class, by index."""
         return self.images.classes.names
@@ -294,7 +299,15 @@ class ImageData(pl.LightningDataModule):
         images, share = self._images_of(role), processes(self.trainer)
         return loaders.make_evaluation_loader(images, self.eval_batch_size, *share, **self._options)
 
-    def _made_of(self) -> dict[str, int | None]:
+    def _made_of(self) -> dict[str, int | str | None]:
         """What the batches of an epoch depend on, beside the seed."""
-        made_of = {"images": self._count("train"), "batch_size": self.batch_size}
-        return {**made_of, "devices": processes(self.trainer)[1]}
+        made_of: dict[str, int | str | None] = {
+            "images": self._count("train"),
+            "batch_size": self.batch_size,
+            "devices": processes(self.trainer)[1],
+        }
+        if self.streaming:  # each worker reads files of its own and shuffles them by itself
+            made_of["num_workers"] = self.num_workers
+            made_of["stream.share"] = self.stream.share
+            made_of["stream.shuffle_buffer"] = self.stream.shuffle_buffer
+        return made_of

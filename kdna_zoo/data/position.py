@@ -52,7 +52,9 @@ class Course:
     def __init__(self) -> None:
         self.seed = run_seed()
         self._start = START
-        self._batches: dict[str, int | None] = {}  # what they depended on before an interruption
+        self._batches: dict[
+            str, int | str | None
+        ] = {}  # what they depended on before an interruption
 
     def settle(self, trainer: Any) -> None:
         """Take the first rank's seed on all of them."""
@@ -60,7 +62,7 @@ class Course:
             self.seed = trainer.strategy.broadcast(self.seed)
 
     def state(
-        self, trainer: Any, batches_per_epoch: int, batches: dict[str, int | None]
+        self, trainer: Any, batches_per_epoch: int, batches: dict[str, int | str | None]
     ) -> dict[str, Any]:
         """Return the course as it goes into a checkpoint.
 
@@ -78,7 +80,7 @@ class Course:
         self._start = Position(state["epoch"], state["batches"])
         self._batches = state["made_of"]
 
-    def start(self, trainer: Any, batches: dict[str, int | None]) -> Position:
+    def start(self, trainer: Any, batches: dict[str, int | str | None]) -> Position:
         """Return where to begin.
 
         Raises:

@@ -4,6 +4,7 @@ Under each recipe lies ``recipes/_base/default.yaml``; then come the recipe's ``
 from left to right, then the command line.
 """
 
+import errno
 import json
 import re
 import shlex
@@ -42,6 +43,7 @@ from kdna_zoo.training.stopping import StayStopped, StopAfter
 from kdna_zoo.training.summary import RunSummary
 from kdna_zoo.training.sync_norm import SyncNorms
 
+WRITING = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
 RESUME = (
@@ -255,7 +257,14 @@ def run(arguments: Sequence[str]) -> CLI:
             f"a process that loads the data was killed ({str(error).strip()}), often because "
             "memory ran out: lower --data.num_workers or --data.batch_size, and go on with --resume"
         ) from error
-    except (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError) as error:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RunError(
+                f"the disk is full: {error}. The checkpoints there are as they were; make room and"
+                " go on with --resume"
+            ) from error
+        if not isinstance(error, WRITING):
+            raise
         raise UserError(f"cannot write there: {error}") from error
     finally:
         sys.argv = before

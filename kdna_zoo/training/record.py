@@ -51,7 +51,7 @@ def make_record(module: Recorded) -> dict[str, Any]:
         "data_config": _plain(getattr(data, "data_config", {})),
         "data": described,
         "metrics": _metrics(module, described),
-        "run": _run(module, getattr(data, "batch_size", None)),
+        "run": _run(module, getattr(data, "batch_size", None), getattr(data, "seed", _seed())),
         "base_model": module.base_model,
     }
 
@@ -65,13 +65,13 @@ def _metrics(module: Recorded, data: dict[str, Any] | None) -> dict[str, Any] | 
     return {**values, "images": int(values["images"]), "split": split}
 
 
-def _run(module: Recorded, batch_size: int | None) -> dict[str, Any]:
+def _run(module: Recorded, batch_size: int | None, seed: int | None) -> dict[str, Any]:
     trainer = module.trainer
     started = datetime.fromtimestamp(module.started, timezone.utc)
     seconds = module.seconds_before + time.time() - module.resumed
     images = trainer.global_step * trainer.accumulate_grad_batches * trainer.world_size
     return {
-        "seed": _seed(),
+        "seed": seed,
         "epochs": round(trainer.global_step / max(module.updates_per_epoch, 1), 2),
         "steps": trainer.global_step,
         "batch_size": batch_size,

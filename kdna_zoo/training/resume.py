@@ -1,5 +1,6 @@
 """Finding the checkpoint to go on from: the newest whole one of the newest run that has one."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,8 +42,15 @@ def find_run(config: Any) -> Resumption | None:
     """
     words = config.ckpt_path in ("last", "hpc")
     folder = Path(config.trainer.default_root_dir)
-    requeued = SLURMEnvironment.detect() and any(folder.glob(REQUEUED))
+    left = sorted(folder.glob(REQUEUED)) if SLURMEnvironment.detect() else []
+    requeued = left and int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
     if not config.resume and not words and (config.ckpt_path is not None or not requeued):
+        if left and config.ckpt_path is None:  # Lightning would go on from it
+            raise UserError(
+                f"{left[-1]} is the state of a job that SLURM was to requeue, and this job is a new"
+                " one: give --resume to go on with that run, or delete the file, or begin in"
+                " another folder (--trainer.default_root_dir)"
+            )
         return None
     if config.resume and config.ckpt_path not in (None, "last", "hpc"):
         raise UserError("give --resume or --ckpt_path, not both: --resume finds the checkpoint")
@@ -51,10 +59,14 @@ def find_run(config: Any) -> Resumption | None:
             "--resume goes on in the folder of this package's own loggers, and trainer.logger "
             "gives others; give --ckpt_path FILE"
         )
-    return find_resumption(folder, config.last_checkpoint.dirpath)
+    seed = config.seed_everything
+    given = seed if isinstance(seed, int) and not isinstance(seed, bool) else None
+    return find_resumption(folder, config.last_checkpoint.dirpath, given)
 
 
-def find_resumption(folder: Path, checkpoints: str | None = None) -> Resumption | None:
+def find_resumption(
+    folder: Path, checkpoints: str | None = None, given: int | None = None
+) -> Resumption | None:
     """Find the newest run in a folder that has a whole checkpoint, and its newest; say what it is.
 
     A run that ended before its first checkpoint, by a mistyped option for one, is passed over.
@@ -62,6 +74,10 @@ def find_resumption(folder: Path, checkpoints: str | None = None) -> Resumption 
     Args:
         folder: Where the run folders lie (``trainer.default_root_dir``).
         checkpoints: The folder of the checkpoints, where it is not in the run's.
+        given: The command's seed, if it has one.
+
+    Raises:
+        UserError: If the run found has another seed.
 
     Returns:
         None if there is none, so that the same command begins a run and goes on with it.
@@ -72,7 +88,8 @@ def find_resumption(folder: Path, checkpoints: str | None = None) -> Resumption 
         run = folder if version is None else folder / f"version_{version}"
         found = _find_checkpoint(Path(checkpoints or run / "checkpoints"), folder, run.name)
         if found is not None:
-            path, step = found
+            path, step, seed = found
+            _check_seed(given, seed)
             rank_zero_info(f"resuming from {path}, after step {step}")
             return Resumption(path, version, step)
         rank_zero_warn(f"no whole checkpoint in {run}")
@@ -80,9 +97,21 @@ def find_resumption(folder: Path, checkpoints: str | None = None) -> Resumption 
     return None
 
 
-def _find_checkpoint(checkpoints: Path, folder: Path, run: str) -> tuple[Path, int] | None:
-    """Return a run's newest whole checkpoint and its step."""
-    files = [*checkpoints.glob("*.ckpt"), *folder.glob(REQUEUED)]
+def _check_seed(given: int | None, seed: int | None) -> None:
+    """Refuse to go on with another seed: what is random in the run follows from its own."""
+    if given is not None and seed is not None and given != seed:
+        raise UserError(
+            f"the run to go on with has the seed {seed}, and this command {given}: give"
+            f" --seed_everything {seed}, or leave --resume out to begin another run"
+        )
+
+
+def _find_checkpoint(
+    checkpoints: Path, folder: Path, run: str
+) -> tuple[Path, int, int | None] | None:
+    """Return a run's newest whole checkpoint, its step and its seed."""
+    whole = (path for path in checkpoints.glob("*.ckpt") if not path.name.startswith("."))
+    files = [*whole, *folder.glob(REQUEUED)]
     for path in sorted(files, key=lambda file: file.stat().st_mtime_ns, reverse=True):
         try:
             checkpoint = open_checkpoint(path)
@@ -91,7 +120,8 @@ def _find_checkpoint(checkpoints: Path, folder: Path, run: str) -> tuple[Path, i
             continue
         if path.match(REQUEUED) and _folder(checkpoint) not in (None, run):
             continue
-        return path, int(checkpoint["global_step"])
+        record = checkpoint.get("kdna_zoo", {}).get("run", {})
+        return path, int(checkpoint["global_step"]), record.get("seed")
     return None
 
 

@@ -28,7 +28,9 @@ class RunSummary(Callback):
         record = make_record(pl_module)
         parameters = sum(p.numel() for p in pl_module.model.parameters())
         result = summarise(read_rows(folder / METRICS), record, parameters)
-        result["checkpoints"] = sorted(path.name for path in folder.glob("checkpoints/*.ckpt"))
+        result["checkpoints"] = sorted(
+            path.name for path in folder.glob("checkpoints/*.ckpt") if path.name[0] != "."
+        )
         with replaced_file(folder / "result.json") as fresh:
             fresh.write_text(json.dumps(result, indent=2) + "\n")
         from kdna_zoo.training.plots import draw_learning_curve  # matplotlib is slow to import

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kdna_zoo.analysis.accuracy import paired_difference
+from kdna_zoo.analysis.accuracy import Difference, paired_difference
 from kdna_zoo.cli import main
 from tests.training.support import fit
 
@@ -92,20 +92,20 @@ def test_paired_difference() -> None:
 
     The interval is mean +- 4.3027 s / sqrt(n), with the quantile of two degrees of freedom.
     """
-    found = paired_difference({0: 0.91, 1: 0.92, 2: 0.93, 7: 0.5}, {2: 0.90, 1: 0.90, 0: 0.90})
+    found = paired_difference({0: 0.91, 1: 0.92, 2: 0.93, 7: 0.5}, {2: 0.90, 1: 0.90, 0: 0.90}, 100)
     assert found is not None
     assert found.margin is not None
     assert found.seeds == (0, 1, 2)
     assert found.mean == pytest.approx(0.02)
     assert found.p == pytest.approx(0.0742, abs=1e-4)
     assert found.margin == pytest.approx(4.3027 * 0.01 / 3**0.5, rel=1e-4)
-    one = paired_difference({0: 0.5}, {0: 0.25, 1: 0.3})
+    one = paired_difference({0: 0.5}, {0: 0.25, 1: 0.3}, 100)
     assert one is not None
     assert (one.mean, one.margin, one.p) == (0.25, None, None)
-    same = paired_difference({0: 0.5, 1: 0.5}, {0: 0.5, 1: 0.5})
-    assert same is not None
-    assert (same.mean, same.margin, same.p) == (0, 0, None)
-    assert paired_difference({0: 0.5}, {1: 0.5}) is None
+    ours, theirs = {0: 0.9305999875, 1: 0.8100000023}, {0: 0.9205999970, 1: 0.8000000119}
+    same = paired_difference(ours, theirs, 10_000)  # by 100 images each, but for float32's rounding
+    assert same == Difference((0, 1), 0.01, None, None)
+    assert paired_difference({0: 0.5}, {1: 0.5}, 100) is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,9 @@ def test_paired_difference() -> None:
         ({"epochs": 7}, r"cannot be compared: epochs is 1\.0 in .* and 7 in "),
         ({"batch_size": 7}, r"effective batch is 64 in .* and 7 in "),
         ({"format": 9}, r"has format 9 or comes from an older kdna-zoo; this one reads format 1"),
-        ({"final": None}, "no final accuracy or no seed: let it validate"),
+        ({"final": None}, "no accuracy at its end or no seed: let it validate"),
+        ({"steps": 9}, "no accuracy at its end or no seed: let it validate"),
+        ({"data": {}, "arch_args": None}, r"is damaged \(AttributeError"),
     ],
 )
 def test_what_cannot_be_compared(

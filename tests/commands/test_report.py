@@ -35,6 +35,7 @@ OTHER = {**NETWORK, "network": "b_net", "top1": {"0": 0.91, "1": 0.95}}
 DIFFERENCE = {"seeds": [0, 1], "mean": 0.02, "margin": 0.1271, "p": 0.295}
 ACCURACY = {
     "command": "kdna-zoo compare runs --json",
+    "reference": "a_net",
     "setting": {"data": "Fashion-MNIST", "epochs": 15},
     "networks": [NETWORK, {**OTHER, "difference": DIFFERENCE}],
     "runs": [RUN],
@@ -136,6 +137,7 @@ def test_layers_that_are_alike(tmp_path: Path) -> None:
         ("{", "cannot be read: Expecting property name"),
         ("[]", "is no file that a report shows: it takes those of `kdna-zoo bench --json FILE`"),
         (json.dumps({**ACCURACY, "runs": [{}]}), "is damaged or of another version .*'arch'"),
+        (json.dumps({**ACCURACY, "setting": []}), "is damaged or of another version .*items"),
     ],
 )
 def test_files_that_show_nothing(

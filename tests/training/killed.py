@@ -2,6 +2,7 @@
 
 import os
 import signal
+import traceback
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -65,6 +66,8 @@ def run(line: list[str]) -> int:
         try:
             torch.set_num_threads(1)  # a forked process has no thread but its own
             code = main(line)
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

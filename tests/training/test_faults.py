@@ -22,6 +22,7 @@ from kdna_zoo.cli import main
 from kdna_zoo.errors import RunError
 from kdna_zoo.training import command
 from kdna_zoo.training.checkpointing import SafeCheckpointIO
+from kdna_zoo.training.loggers import MetricsFile
 from tests.training.killed import STEPS_PER_EPOCH, SignalAt, arguments, run, signalled
 
 SHORT = ("--trainer.limit_train_batches=4", "--trainer.limit_val_batches=1")
@@ -169,12 +170,25 @@ def test_damaged_checkpoints_are_passed_over(tmp_path: Path) -> None:
     assert (tmp_path / "version_1").exists()
 
 
+def test_no_room_for_what_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: MetricsFile) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(MetricsFile, "save", full)
+    assert main(arguments(tmp_path)) == 1
+    assert "the disk is full: [Errno 28] No space left on device" in capsys.readouterr().err
+
+
 class KillWorker(Callback):
     """Kill a DataLoader's worker in mid-epoch, as the system does where memory runs out."""
 
     def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
         loader: Any = trainer.train_dataloader
-        os.kill(loader._iterator._workers[0].pid, signal.SIGKILL)
+        worker = loader._iterator._workers[0]
+        if worker.is_alive():  # else it is dead already, and another batch was there before
+            os.kill(worker.pid, signal.SIGKILL)
 
 
 def test_a_killed_worker_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +277,9 @@ def test_workers_leave_signals_to_the_trainer(tmp_path: Path) -> None:
     assert step_of(checkpoints(tmp_path) / "last.ckpt") == 3
 
 
-def test_slurm_requeues_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slurm_requeues_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """SLURM's signal comes; `scontrol` is asked for a requeue; the same command goes on."""
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -283,12 +299,18 @@ def test_slurm_requeues_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "runs"
+    monkeypatch.delenv("SLURM_RESTART_COUNT", raising=False)
     line = arguments(folder, "--trainer.max_epochs=1", "--trainer.num_nodes=1")
     assert run([*line, *signalled(2, signal.SIGUSR1)]) == 0
     assert (tmp_path / "asked").read_text() == "requeue 41\n"
     assert step_of(folder / "hpc_ckpt_1.ckpt") == 3
     for path in checkpoints(folder).iterdir():  # as if the job had ended there
         path.unlink()
+    assert main(line) == 2, "a new job is no requeued one"
+    assert "hpc_ckpt_1.ckpt is the state of a job that SLURM was to requeue" in (
+        capsys.readouterr().err
+    )
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     resumed = command.run(line)
     assert resumed.resumption is not None
     assert (resumed.resumption.checkpoint.name, resumed.resumption.step) == ("hpc_ckpt_1.ckpt", 3)

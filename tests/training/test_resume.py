@@ -187,6 +187,25 @@ def test_nothing_to_resume_is_said(tmp_path: Path) -> None:
     assert last(tmp_path)["global_step"] == STEPS_PER_EPOCH
 
 
+def test_another_seed_cannot_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments(tmp_path, "--trainer.max_epochs=1", "--seed_everything=3")) == 0
+    assert main(arguments(tmp_path, "--resume", "--seed_everything=5")) == 2
+    assert "has the seed 3, and this command 5: give --seed_everything 3" in capsys.readouterr().err
+    file = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
+    assert run(arguments(tmp_path, f"--ckpt_path={file}", "--seed_everything=5")) == 0
+    assert last(tmp_path, 1)["kdna_zoo"]["run"]["seed"] == 3, "what its data followed from"
+
+
+def test_a_stream_cannot_go_on_with_other_workers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = ("--data.streaming=true", f"--data.path={EMBEDDED}", "--data.train_split=test")
+    options = (*stream, "--data.batch_size=200", "--last_checkpoint.every_n_train_steps=1")
+    assert run(arguments(tmp_path, *options, *signalled(3))) == -signal.SIGKILL
+    assert main(arguments(tmp_path, *options, "--resume", "--data.num_workers=2")) == 2
+    assert "num_workers was 0 and is 2. Give what it was" in capsys.readouterr().err
+
+
 def test_other_batches_cannot_go_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     every = "--last_checkpoint.every_n_train_steps=1"
     assert run(arguments(tmp_path, every, *signalled(2))) == -signal.SIGKILL
