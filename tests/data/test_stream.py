@@ -54,6 +54,12 @@ def loader_of(
     )
 
 
+@pytest.fixture(autouse=True)
+def _seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ranks are given by the command line: one seed."""
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+
+
 def with_share(stream: ImageStream, share: Share) -> ImageStream:
     stream.share = share
     return stream
@@ -67,9 +73,8 @@ def seen(loader: Any) -> list[int]:
     "sizes", [(6, 6, 6, 6), (3, 11, 1, 9), (5, 8, 11), (24,)], ids=["even", "uneven", "3", "1"]
 )
 def test_each_image_is_seen_once_over_two_ranks_of_two_workers(
-    tmp_path: Path, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sizes: tuple[int, ...]
 ) -> None:
-    monkeypatch.setenv("PL_GLOBAL_SEED", "0")  # ranks have one seed
     path = write_shards(tmp_path, sizes)
     loaders = [loader_of(path, 24, Share(rank, 2), workers=2) for rank in (0, 1)]
     for epoch in (0, 1):
