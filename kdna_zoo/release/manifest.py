@@ -108,7 +108,8 @@ def _metrics(figures: dict[str, Any]) -> dict[str, Any] | None:
     if measured is None:
         return None
     series = figures.get("seeds")
-    seeds = list(series["top1"]) if series else [figures["run"]["seed"]]
+    named = list(series["top1"]) if series else [figures["run"]["seed"]]
+    seeds = [int(seed) if str(seed).isdigit() else seed for seed in named]
     return {**measured, "seeds": seeds}
 
 
