@@ -100,10 +100,26 @@ def test_a_benchmark(tmp_path: Path) -> None:
 
 
 def test_what_a_benchmark_wrote_is_read_back() -> None:
-    for file in BENCHMARKS.glob("*.json"):
+    networks = [file for file in BENCHMARKS.glob("*.json") if file.name != "loading.json"]
+    for file in networks:
         data = json.loads(file.read_text())
         again = Comparison.from_dict(data).to_dict()
         assert again == {key: value for key, value in data.items() if key != "command"}
+
+
+def test_loaders(tmp_path: Path) -> None:
+    file = BENCHMARKS / "loading.json"
+    page = report(tmp_path, file)
+    rows = [
+        cell
+        for found in json.loads(file.read_text())["results"]
+        for cell in (
+            found["loader"],
+            f"{found['images_per_second']['median']:,.1f}",
+            f"{found['ratio']:.2f}",
+        )
+    ]
+    assert page.cells == rows
 
 
 def test_accuracies(tmp_path: Path) -> None:
