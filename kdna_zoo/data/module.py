@@ -34,9 +34,8 @@ class ImageData(pl.LightningDataModule):
     A batch is ``(images, labels)``: images (N, 3, H, W) float32, normalised; labels (N,) int64.
     A batch to predict on is ``(images, labels, rows)``, where a row without label has label -1.
 
-    The data config (input size, mean, std, interpolation, crop) is timm's: what is not given here
-    comes from the network's ``pretrained_cfg``, so that training, evaluation and the published
-    config agree.
+    The data config (input size, mean, std, interpolation, crop) is timm's; what is not given here
+    comes from the network's ``pretrained_cfg``.
 
     Args:
         path: A Hub id such as ``ILSVRC/imagenet-1k``, an image folder (one folder for each class,
@@ -53,8 +52,8 @@ class ImageData(pl.LightningDataModule):
         num_classes: Number of classes; None: as many as the data set has.
         batch_size: Images in a training batch, on each device.
         eval_batch_size: Images in any other batch, on each device; None: as for training.
-        num_workers: Processes that load, on each device; 0: the training process itself, so that
-            small images cost no start of a process. Set it to the number of cores for large ones.
+        num_workers: Processes that load, on each device; 0: the training process itself, which is
+            best for small images. For large ones set it to the number of cores.
         pin_memory: Whether to load into page-locked memory; None: where there is CUDA.
         input_size: Channels (3, or 1 for grey), height and width of the network's input.
         mean: Mean of each channel, of values in [0, 1].
@@ -68,14 +67,12 @@ class ImageData(pl.LightningDataModule):
         val_fraction: Part of each class of the training split to hold out and validate on, the
             same in every run; None: validate on `val_split`.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
-        label_names: Names of the classes, by index, where the data set does not declare them; of
-            a column of strings, its values.
+        label_names: Names of the classes, by index, where the data set does not declare them.
         on_bad_image: Whether an image that cannot be read ends the run, or is skipped and
             reported. In training the next image takes its place; elsewhere it is left out.
         bad_image_limit: How many images to skip at most, on each device.
-        streaming: Whether to read the data while training, without a download or a copy on disk
-            first. Whole splits only, and nothing to predict on. A run that is resumed reads the
-            epoch again up to where it stood.
+        streaming: Whether to read the data while training, without a copy on disk first. Whole
+            splits only, and nothing to predict on. A resumed run reads its epoch again.
         stream: How to stream.
     """
 
@@ -300,14 +297,6 @@ class ImageData(pl.LightningDataModule):
         return loaders.make_evaluation_loader(images, self.eval_batch_size, *share, **self._options)
 
     def _made_of(self) -> dict[str, int | str | None]:
-        """What the batches of an epoch depend on, beside the seed."""
-        made_of: dict[str, int | str | None] = {
-            "images": self._count("train"),
-            "batch_size": self.batch_size,
-            "devices": processes(self.trainer)[1],
-        }
-        if self.streaming:  # each worker reads files of its own and shuffles them by itself
-            made_of["num_workers"] = self.num_workers
-            made_of["stream.share"] = self.stream.share
-            made_of["stream.shuffle_buffer"] = self.stream.shuffle_buffer
-        return made_of
+        stream = self.stream.batches_made_of(self.num_workers) if self.streaming else {}
+        made_of = {"images": self._count("train"), "batch_size": self.batch_size}
+        return {**made_of, "devices": processes(self.trainer)[1], **stream}

@@ -61,6 +61,11 @@ class StreamOptions:
             if value is not None and value < 1:
                 raise UserError(f"stream.{name} must be at least 1, got {value}")
 
+    def batches_made_of(self, num_workers: int) -> dict[str, int | str | None]:
+        """Return what the batches of an epoch depend on: each worker shuffles files of its own."""
+        made_of = {"stream.share": self.share, "stream.shuffle_buffer": self.shuffle_buffer}
+        return {"num_workers": num_workers, **made_of}
+
 
 @dataclass(frozen=True)
 class Share:
