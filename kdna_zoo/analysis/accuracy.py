@@ -18,6 +18,7 @@ from kdna_zoo.analysis.runs import Run
 from kdna_zoo.errors import UserError, did_you_mean
 
 CONFIDENCE = 0.95
+COLUMNS = ("network", "parameters", "seeds (n)", "top-1 %", "difference", "p")  # of `as_cells`
 
 
 @dataclass(frozen=True)
@@ -153,3 +154,30 @@ def _check_setting(runs: Sequence[Run]) -> None:
                     f"the runs cannot be compared: {key} is {first.setting[key]} in {first.source}"
                     f" and {value} in {run.source}"
                 )
+
+
+def as_cells(row: Accuracy, reference: str) -> tuple[str, ...]:
+    """Write a network's figures for a table, in percent and percentage points.
+
+    Args:
+        row: The network.
+        reference: The one that it was compared with.
+    """
+    spread = f" ± {100 * row.deviation:.2f}" if row.deviation is not None else ""
+    return (
+        row.network,
+        f"{row.parameters:,}",
+        f"{', '.join(map(str, row.top1))} ({len(row.top1)})",
+        f"{100 * row.mean:.2f}{spread}",
+        *_difference_cells(row, reference),
+    )
+
+
+def _difference_cells(row: Accuracy, reference: str) -> tuple[str, str]:
+    found = row.difference
+    if found is None:
+        return ("" if row.network == reference else "no common seed"), ""
+    mean = f"{100 * found.mean:+.2f}"
+    if found.margin is None or found.p is None:
+        return f"{mean} ({'one seed' if len(found.seeds) == 1 else 'in each seed'})", ""
+    return f"{mean} ± {100 * found.margin:.2f}", f"{found.p:.3f}" if found.p >= 5e-4 else "<0.001"

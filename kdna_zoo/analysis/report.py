@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kdna_zoo.analysis.accuracy import Accuracy
+from kdna_zoo.analysis.accuracy import COLUMNS, Accuracy, as_cells
 from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
 from kdna_zoo.errors import UserError
@@ -145,7 +145,6 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
     from kdna_zoo.analysis.accuracy_plot import draw_accuracy
 
     rows = [Accuracy.from_dict(row) for row in data["networks"]]
-    titles = ("network", "parameters", "seeds", "top-1 %", "difference", "p")
     setting = ", ".join(f"{key} {value}" for key, value in data["setting"].items())
     runs = [
         (
@@ -169,22 +168,8 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
         file.name,
         data.get("command"),
         (note,),
-        [(titles, [_accuracy_cells(row) for row in rows]), (listed, runs)],
+        [(COLUMNS, [as_cells(row, data["reference"]) for row in rows]), (listed, runs)],
         [(_drawn(lambda to: draw_accuracy(rows, to)), "top-1 of each run by network")],
-    )
-
-
-def _accuracy_cells(row: Accuracy) -> tuple[str, ...]:
-    spread = f" ± {100 * row.deviation:.2f}" if row.deviation is not None else ""
-    d = row.difference
-    margin = f" ± {100 * d.margin:.2f}" if d and d.margin is not None else ""
-    return (
-        row.network,
-        f"{row.parameters:,}",
-        ", ".join(map(str, row.top1)),
-        f"{100 * row.mean:.2f}{spread}",
-        f"{100 * d.mean:+.2f}{margin}" if d else "",
-        f"{d.p:.3f}" if d and d.p is not None else "",
     )
 
 

@@ -2,14 +2,9 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kdna_zoo.commands._output import add_output_options, print_json, print_table
-
-if TYPE_CHECKING:
-    from kdna_zoo.analysis.accuracy import Accuracy
-
-COLUMNS = ("network", "parameters", "seeds (n)", "top-1 %", "difference", "p")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -34,7 +29,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
-    from kdna_zoo.analysis.accuracy import compare_accuracy  # scipy is slow to import
+    # scipy is slow to import
+    from kdna_zoo.analysis.accuracy import COLUMNS, as_cells, compare_accuracy
     from kdna_zoo.analysis.runs import find_runs
 
     runs = find_runs(args.runs)
@@ -53,31 +49,8 @@ def run(args: argparse.Namespace) -> int:
             }
         )
         return 0
-    print_table(
-        COLUMNS, [_cells(row, reference) for row in rows], text=COLUMNS[:1], markdown=args.markdown
-    )
+    cells = [as_cells(row, reference) for row in rows]
+    table = [(f"`{network}`", *others) for network, *others in cells]
+    print_table(COLUMNS, table, text=COLUMNS[:1], markdown=args.markdown)
     print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")
     return 0
-
-
-def _cells(row: "Accuracy", reference: str) -> list[str]:
-    spread = f" ± {100 * row.deviation:.2f}" if row.deviation is not None else ""
-    difference, p = _difference(row, reference)
-    return [
-        f"`{row.network}`",
-        f"{row.parameters:,}",
-        f"{', '.join(map(str, row.top1))} ({len(row.top1)})",
-        f"{100 * row.mean:.2f}{spread}",
-        difference,
-        p,
-    ]
-
-
-def _difference(row: "Accuracy", reference: str) -> tuple[str, str]:
-    found = row.difference
-    if found is None:
-        return ("" if row.network == reference else "no common seed"), ""
-    mean = f"{100 * found.mean:+.2f}"
-    if found.margin is None or found.p is None:
-        return f"{mean} ({'one seed' if len(found.seeds) == 1 else 'in each seed'})", ""
-    return f"{mean} ± {100 * found.margin:.2f}", f"{found.p:.3f}" if found.p >= 5e-4 else "<0.001"

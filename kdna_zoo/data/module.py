@@ -1,7 +1,6 @@
 """`ImageData`: labelled images from anywhere `datasets` reads, batched for a timm network."""
 
 import logging
-import math
 from functools import cached_property
 from typing import Any, Literal
 
@@ -16,14 +15,13 @@ from kdna_zoo.data.description import describe_data
 from kdna_zoo.data.labelled import LabelledImages
 from kdna_zoo.data.loading import open_source
 from kdna_zoo.data.making import ImageMaker
-from kdna_zoo.data.position import Course, processes
+from kdna_zoo.data.position import Course, images_per_process, processes
 from kdna_zoo.data.rows import Example, ImageRows
 from kdna_zoo.data.source import Source
 from kdna_zoo.data.splits import Splits
 from kdna_zoo.data.stream import ImageStream, StreamOptions
 from kdna_zoo.data.stream_loader import StreamLoader
 from kdna_zoo.data.transforms import CONFIG_KEYS, resolve_config
-from kdna_zoo.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +33,8 @@ class ImageData(pl.LightningDataModule):
     A batch to predict on is ``(images, labels, rows)``, where a row without label has label -1.
 
     The data config (input size, mean, std, interpolation, crop) is timm's; what is not given here
-    comes from the network's ``pretrained_cfg``.
+    comes from the network's ``pretrained_cfg``, so that training, evaluation and the published
+    config agree.
 
     Args:
         path: A Hub id such as ``ILSVRC/imagenet-1k``, an image folder (one folder for each class,
@@ -67,7 +66,8 @@ class ImageData(pl.LightningDataModule):
         val_fraction: Part of each class of the training split to hold out and validate on, the
             same in every run; None: validate on `val_split`.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
-        label_names: Names of the classes, by index, where the data set does not declare them.
+        label_names: Names of the classes, by index, where the data set does not declare them; of
+            a column of strings, its values.
         on_bad_image: Whether an image that cannot be read ends the run, or is skipped and
             reported. In training the next image takes its place; elsewhere it is left out.
         bad_image_limit: How many images to skip at most, on each device.
@@ -265,13 +265,8 @@ class ImageData(pl.LightningDataModule):
 
     @property
     def _images_per_rank(self) -> int:
-        images = self._count("train")
-        if images is None:
-            raise UserError(
-                f"No file says how many images split {self.train_split!r} of {self.source.title} "
-                "has, and the schedule needs it: give stream.images_per_epoch."
-            )
-        return math.ceil(images / processes(self.trainer)[1])
+        origin = f"split {self.train_split!r} of {self.source.title}"
+        return images_per_process(self._count("train"), self.trainer, origin)
 
     def _count(self, role: str) -> int | None:
         images = self._images_of(role)

@@ -1,5 +1,6 @@
 """Where a run stands in its data, so that an interrupted one goes on with the next batch."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,20 @@ from kdna_zoo.errors import UserError
 def processes(trainer: Any) -> tuple[int, int]:
     """Return the number of this process and how many there are."""
     return (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+
+
+def images_per_process(images: int | None, trainer: Any, origin: str) -> int:
+    """Return how many of an epoch's images a process trains on.
+
+    Raises:
+        UserError: If nobody knows how many there are.
+    """
+    if images is None:
+        raise UserError(
+            f"No file says how many images {origin} has, and the schedule needs it: give "
+            "stream.images_per_epoch."
+        )
+    return math.ceil(images / processes(trainer)[1])
 
 
 @dataclass(frozen=True)
@@ -52,9 +67,8 @@ class Course:
     def __init__(self) -> None:
         self.seed = run_seed()
         self._start = START
-        self._batches: dict[
-            str, int | str | None
-        ] = {}  # what they depended on before an interruption
+        # What the batches depended on before an interruption.
+        self._batches: dict[str, int | str | None] = {}
 
     def settle(self, trainer: Any) -> None:
         """Take the first rank's seed on all of them."""

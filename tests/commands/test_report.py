@@ -126,8 +126,8 @@ def test_accuracies(tmp_path: Path) -> None:
     file = tmp_path / "accuracy.json"
     file.write_text(json.dumps(ACCURACY))
     page = report(tmp_path, file)
-    rows = ["a_net", "1,234,567", "0, 1", "91.00 ± 1.41", "", ""]
-    rows += ["b_net", "1,234,567", "0, 1", "93.00 ± 2.83", "+2.00 ± 12.71", "0.295"]
+    rows = ["a_net", "1,234,567", "0, 1 (2)", "91.00 ± 1.41", "", ""]
+    rows += ["b_net", "1,234,567", "0, 1 (2)", "93.00 ± 2.83", "+2.00 ± 12.71", "0.295"]
     assert page.cells[: len(rows)] == rows
     assert "kdna-zoo fit --model.arch <b>" in page.cells, "escaped, so shown as it is"
     assert "0123456789ab" in page.cells
