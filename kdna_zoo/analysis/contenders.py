@@ -9,7 +9,9 @@ The forms:
 * ``compiled``: ``torch.compile`` for the one image and batch size, NCHW.
 
 ``own:NAME`` is the control: the network NAME with a kernel of its own in each layer and no adapter,
-which is timm's base with the same arguments. Its fused form has its batch norms folded too.
+which is timm's base with the same arguments. Its fused form has its batch norms folded too. The
+other controls of the ablation stand before a name in the same way, such as ``shared_static:NAME``;
+see `kdna_zoo.sharing.ablation`.
 
 An inference step is a forward pass in ``torch.inference_mode``; a training step is forward pass,
 cross-entropy, backward pass and an update by SGD with momentum, on the same images each time.
@@ -25,11 +27,11 @@ from torch import nn
 
 from kdna_zoo.analysis.benchmark import Step
 from kdna_zoo.errors import UserError
-from kdna_zoo.sharing import fuse
+from kdna_zoo.sharing import CONTROLS, fuse
 
 Mode = Literal["infer", "train"]
 
-OWN = "own:"
+OWN = "own"
 FORMS = ("eager", "channels_last", "fused", "fused_channels_last", "compiled")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -39,7 +41,7 @@ class Contender:
     """A network in a form.
 
     Attributes:
-        network: A registered name, or ``own:`` and one.
+        network: A registered name, also with a control of the ablation before it: ``own:NAME``.
         form: One of `FORMS`.
     """
 
@@ -114,22 +116,31 @@ def make_runner(contender: Contender, setting: Setting) -> Runner:
     return _training(model, forward, images, DTYPES[setting.dtype])
 
 
+def split_control(name: str) -> tuple[str, str]:
+    """Split ``CONTROL:NAME``; the control of a plain name, also of ``hf-hub:...``, is empty."""
+    control, colon, network = name.partition(":")
+    return (control, network) if colon and control in CONTROLS else ("", name)
+
+
 def build_network(name: str) -> nn.Module:
-    """Build a registered network, or with ``own:`` before its name its control.
+    """Build a registered network, or with ``CONTROL:`` before its name a control of it.
 
     Raises:
-        UserError: If the network has no control, as it shares nothing.
+        UserError: If the network has no such control, as it shares nothing.
     """
-    model: nn.Module = timm.create_model(name.removeprefix(OWN))
-    if name.startswith(OWN):
-        if not hasattr(model, "base_arch"):
-            raise UserError(
-                f"{name!r}: {name.removeprefix(OWN)} shares nothing, so it has a kernel of its own "
-                f"in each layer already; leave {OWN!r} away"
-            )
+    control, network = split_control(name)
+    model: nn.Module = timm.create_model(network)
+    if control and not hasattr(model, "base_arch" if control == OWN else "sharing_plan"):
+        raise UserError(
+            f"{name!r}: {network} shares nothing, so it has a kernel of its own in each layer "
+            f"already; leave {control + ':'!r} away"
+        )
+    if control == OWN:
         model = timm.create_model(
             cast("str", model.base_arch), **cast("dict[str, Any]", model.base_args)
         )
+    elif control:
+        model = timm.create_model(network, ablation=control)
     _wake_norms(model)
     return model
 

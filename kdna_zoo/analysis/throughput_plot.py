@@ -1,4 +1,7 @@
-"""The picture of a benchmark: parameters against throughput, each network with its name."""
+"""The picture of a benchmark: parameters against throughput, each network with its name.
+
+A dashed line is the Pareto front: no other contender is both smaller and faster than one on it.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ from kdna_zoo.analysis.comparison import Comparison, Result
 MARKERS = ("o", "s", "^", "D", "P")
 COLOURS = ("#37474f", "#1565c0", "#d84315", "#1a7f37", "#6a1b9a")
 WIDE = 4  # from this ratio of largest to smallest on, an axis is logarithmic
-LINE = "#b0bec5"
+LINE, FRONT = "#b0bec5", "#78909c"
 POINT = 9  # pixels from its middle, where a point ends
 ROOM = 1.12  # an axis from zero ends so far beyond its largest value
 NEAR = 7  # points from its point, a name needs no line to it
@@ -44,15 +47,28 @@ def draw_throughput(comparison: Comparison, to: Path) -> None:
     for form, marker, colour in zip(forms, MARKERS, COLOURS, strict=False):
         x, y = zip(*(_point(r) for r in results if r.contender.form == form), strict=True)
         axes.scatter(x, y, s=40, marker=marker, color=colour, label=form)
+    front = pareto_front([_point(result) for result in results])
+    if len(front) > 1:
+        style: dict[str, Any] = {"color": FRONT, "linestyle": "--", "linewidth": 1, "zorder": 0}
+        axes.step(*zip(*front, strict=True), where="post", label="Pareto front", **style)
     axes.set(xlabel="parameters, millions", ylabel="images a second")
     axes.set_title(f"{comparison.setting}\n{comparison.machine['hardware']}", fontsize=10)
     axes.margins(x=0.22, y=0.12)
     _scale(axes, results)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", ncols=len(forms), frameon=False, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=len(forms) + 1, frameon=False, fontsize=9)
     _name(axes, results)
     figure.savefig(to)
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points (parameters, throughput) that no other one beats in both, by parameters."""
+    front: list[tuple[float, float]] = []
+    for point in sorted(points, key=lambda p: (p[0], -p[1])):
+        if not front or point[1] > front[-1][1]:
+            front.append(point)
+    return front
 
 
 def _unique(names: Any) -> list[str]:

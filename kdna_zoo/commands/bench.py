@@ -9,13 +9,14 @@ from typing import Any, get_args
 import torch
 
 from kdna_zoo.analysis.comparison import Comparison, Result, compare
-from kdna_zoo.analysis.contenders import DTYPES, FORMS, OWN, Contender, Mode, Setting
+from kdna_zoo.analysis.contenders import DTYPES, FORMS, Contender, Mode, Setting, split_control
 from kdna_zoo.commands._files import progress, to_write
 from kdna_zoo.commands._loaders import bench_loaders, report_loaders
 from kdna_zoo.commands._networks import check_name
 from kdna_zoo.commands._options import picture, positive
 from kdna_zoo.commands._output import print_table
 from kdna_zoo.errors import UserError, did_you_mean
+from kdna_zoo.sharing import CONTROLS
 
 COLUMNS = (
     "network",
@@ -38,11 +39,12 @@ def add_parser(subparsers: Any) -> None:
         help="measure networks side by side: throughput, latency, memory; or loaders",
         description="Measure each network in each form, with random weights. All take turns in "
         "one process, round by round; medians, quartiles, and ratios to the first are shown. "
-        "own:NAME is the network NAME with a kernel of its own in each layer and no adapter. "
+        "own:NAME is the network NAME with a kernel of its own in each layer and no adapter; the "
+        f"other controls of the ablation go before a name too: {', '.join(CONTROLS[1:])}. "
         "With --data, measure the loaders: timm's, and ours of rows and of a stream.",
     )
     parser.add_argument(
-        "names", metavar="NAME", nargs="*", help="registered names, also as own:NAME"
+        "names", metavar="NAME", nargs="*", help="registered names, also as CONTROL:NAME"
     )
     parser.add_argument(
         "--data",
@@ -104,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and args.json == args.plot:
         raise UserError(f"--json and --plot both name {args.json}; give each a file of its own")
     for name in args.names:
-        check_name(name.removeprefix(OWN))
+        check_name(split_control(name)[1])
     setting = Setting(
         mode=args.mode,
         batch_size=args.batch_size,

@@ -7,9 +7,16 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.analysis.contenders import Contender, Setting, build_network, make_runner
+from kdna_zoo.analysis.contenders import (
+    Contender,
+    Setting,
+    build_network,
+    make_runner,
+    split_control,
+)
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import Child
+from kdna_zoo.sharing import CONTROLS
 
 SMALL = Setting(batch_size=2, img_size=32)
 
@@ -33,9 +40,22 @@ def test_own_has_the_networks_layers_and_no_child(name: str) -> None:
     assert {k for k in shapes(own) if k not in plain} >= {f"{path}.weight" for path in adapters}
 
 
-def test_own_of_a_network_that_shares_nothing() -> None:
-    with pytest.raises(UserError, match=r"test_resnet shares nothing, .* leave 'own:' away"):
-        build_network("own:test_resnet")
+@pytest.mark.parametrize("control", CONTROLS)
+def test_each_control_of_the_ablation(control: str) -> None:
+    model = timm.create_model("test_kdna_resnet", ablation=control)
+    assert shapes(build_network(f"{control}:test_kdna_resnet")) == shapes(model)
+
+
+@pytest.mark.parametrize("control", ["own", "shared_static"])
+def test_a_control_of_a_network_that_shares_nothing(control: str) -> None:
+    said = rf"test_resnet shares nothing, .* leave '{control}:' away"
+    with pytest.raises(UserError, match=said):
+        build_network(f"{control}:test_resnet")
+
+
+def test_a_place_is_no_control() -> None:
+    assert split_control("local-dir:own") == ("", "local-dir:own")
+    assert split_control("own:local-dir:published") == ("own", "local-dir:published")
 
 
 def test_no_norm_starts_at_zero() -> None:

@@ -7,7 +7,7 @@ import pytest
 from kdna_zoo.analysis.benchmark import Times
 from kdna_zoo.analysis.comparison import Comparison, Result
 from kdna_zoo.analysis.contenders import Contender, Setting
-from kdna_zoo.analysis.throughput_plot import COLOURS, draw_throughput
+from kdna_zoo.analysis.throughput_plot import COLOURS, draw_throughput, pareto_front
 from tests.training.test_plots import pixels_of
 
 
@@ -53,3 +53,18 @@ def test_points_near_each_other_lie_inside(tmp_path: Path) -> None:
     points["c", "eager"] = (9_000_000, 12.0)
     draw_throughput(comparison(points), tmp_path / "plot.png")
     assert both * 4 / 3 == pytest.approx(pixels_of(tmp_path / "plot.png", COLOURS[0]), rel=0.05)
+
+
+def test_the_front_is_what_none_beats_in_both(tmp_path: Path) -> None:
+    beaten = [(9.0, 30.0), (10.0, 40.0), (12.0, 40.0), (20.0, 45.0)]
+    front = [(8.0, 30.0), (10.0, 41.0), (18.0, 50.0)]
+    assert pareto_front([*beaten, *front]) == front
+    points = {("a", "eager"): (8_000_000, 30.0), ("b", "eager"): (18_000_000, 50.0)}
+    draw_throughput(comparison(points), tmp_path / "plot.svg")
+    assert "<!-- Pareto front -->" in (tmp_path / "plot.svg").read_text(encoding="utf-8")
+
+
+def test_one_that_beats_all_others_needs_no_front(tmp_path: Path) -> None:
+    points = {("a", "eager"): (8_000_000, 50.0), ("b", "eager"): (18_000_000, 30.0)}
+    draw_throughput(comparison(points), tmp_path / "plot.svg")
+    assert "Pareto" not in (tmp_path / "plot.svg").read_text(encoding="utf-8")
