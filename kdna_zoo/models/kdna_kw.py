@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from timm.models import generate_default_cfgs, register_model
-from timm.models.efficientnet import mobilenetv2_100
+from timm.models.efficientnet import mobilenetv2_050, mobilenetv2_100
 from timm.models.resnet import resnet18, resnet50
 from torch import nn
 
@@ -39,8 +39,11 @@ default_cfgs = generate_default_cfgs(
         "kw4x_resnet18": default_cfg(**_RESNET),
         "kw_resnet50": default_cfg(**_RESNET),
         "kw_mobilenetv2": default_cfg(**_MOBILENETV2),
+        "kw_mobilenetv2_050": default_cfg(**_MOBILENETV2),
         "kwhalf_mobilenetv2": default_cfg(**_MOBILENETV2),
+        "kwhalf_mobilenetv2_050": default_cfg(**_MOBILENETV2),
         "kw4x_mobilenetv2": default_cfg(**_MOBILENETV2),
+        "kw4x_mobilenetv2_050": default_cfg(**_MOBILENETV2),
         "test_kw_resnet": default_cfg(**_RESNET, **_TINY),
         "test_kwhalf_resnet": default_cfg(**_RESNET, **_TINY),
     }
@@ -136,6 +139,12 @@ def kw_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 @register_model
+def kw_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """KW MobileNetV2 0.5x, 1x: 2,854,522 parameters with 1,000 classes. One batch size."""
+    return build_peer("kw_mobilenetv2_050", mobilenetv2_050, _mobilenetv2, pretrained, **kwargs)
+
+
+@register_model
 def kwhalf_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """KW MobileNetV2, 1/2x: 2,654,396 parameters with 1,000 classes. One batch size."""
     return build_peer(
@@ -144,9 +153,25 @@ def kwhalf_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 @register_model
+def kwhalf_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """KW MobileNetV2 0.5x, 1/2x: 1,466,888 parameters with 1,000 classes. One batch size."""
+    return build_peer(
+        "kwhalf_mobilenetv2_050", mobilenetv2_050, _mobilenetv2_half, pretrained, **kwargs
+    )
+
+
+@register_model
 def kw4x_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """KW MobileNetV2, 4x: 11,375,455 parameters with 1,000 classes. One batch size."""
     return build_peer("kw4x_mobilenetv2", mobilenetv2_100, _mobilenetv2_4x, pretrained, **kwargs)
+
+
+@register_model
+def kw4x_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """KW MobileNetV2 0.5x, 4x: 4,649,624 parameters with 1,000 classes. One batch size."""
+    return build_peer(
+        "kw4x_mobilenetv2_050", mobilenetv2_050, _mobilenetv2_4x, pretrained, **kwargs
+    )
 
 
 @register_model

@@ -17,7 +17,7 @@ from typing import Any
 
 from timm.models import generate_default_cfgs, register_model
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
-from timm.models.efficientnet import mobilenetv2_035, mobilenetv2_100
+from timm.models.efficientnet import mobilenetv2_035, mobilenetv2_050, mobilenetv2_100
 from timm.models.resnet import BasicBlock, Bottleneck, resnet18, resnet50
 from torch import nn
 
@@ -38,15 +38,19 @@ default_cfgs = generate_default_cfgs(
     {
         "condconv_resnet18": default_cfg(**_RESNET, **_CONDCONV),
         "condconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_CONDCONV),
+        "condconv_mobilenetv2_050": default_cfg(**_MOBILENETV2, **_CONDCONV),
         "test_condconv_resnet": default_cfg(**_RESNET, **_CONDCONV, **_TINY),
         "dyconv_resnet18": default_cfg(**_RESNET, **_DYCONV),
         "dyconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_DYCONV),
+        "dyconv_mobilenetv2_050": default_cfg(**_MOBILENETV2, **_DYCONV),
         "test_dyconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_DYCONV, **_TINY),
         "odconv_resnet18": default_cfg(**_RESNET, **_ODCONV),
         "odconv4x_resnet18": default_cfg(**_RESNET, **_ODCONV),
         "odconv_resnet50": default_cfg(**_RESNET, **_ODCONV),
         "odconv_mobilenetv2": default_cfg(**_MOBILENETV2, **_ODCONV),
+        "odconv_mobilenetv2_050": default_cfg(**_MOBILENETV2, **_ODCONV),
         "odconv4x_mobilenetv2": default_cfg(**_MOBILENETV2, **_ODCONV),
+        "odconv4x_mobilenetv2_050": default_cfg(**_MOBILENETV2, **_ODCONV),
         "test_odconv_resnet": default_cfg(**_RESNET, **_ODCONV, **_TINY),
         "test_odconv4x_resnet": default_cfg(**_RESNET, **_ODCONV, **_TINY),
     }
@@ -98,6 +102,12 @@ def condconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 @register_model
+def condconv_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """CondConv MobileNetV2 0.5x, 8 kernels: 14,268,904 parameters, 1,000 classes. One batch."""
+    return build_peer("condconv_mobilenetv2_050", mobilenetv2_050, _condconv, pretrained, **kwargs)
+
+
+@register_model
 def test_condconv_resnet(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Tiny CondConv ResNet, for tests."""
     args = {**_TINY_RESNET, **kwargs}
@@ -114,6 +124,12 @@ def dyconv_resnet18(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 def dyconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """DY-Conv MobileNetV2, 4 kernels: 12,416,576 parameters with 1,000 classes. One batch size."""
     return build_peer("dyconv_mobilenetv2", mobilenetv2_100, _dyconv, pretrained, **kwargs)
+
+
+@register_model
+def dyconv_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """DY-Conv MobileNetV2 0.5x, 4 kernels: 4,573,536 parameters, 1,000 classes. One batch size."""
+    return build_peer("dyconv_mobilenetv2_050", mobilenetv2_050, _dyconv, pretrained, **kwargs)
 
 
 @register_model
@@ -148,9 +164,21 @@ def odconv_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
 
 
 @register_model
+def odconv_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ODConv MobileNetV2 0.5x, 1 kernel: 2,425,537 parameters, 1,000 classes. One batch size."""
+    return build_peer("odconv_mobilenetv2_050", mobilenetv2_050, _odconv, pretrained, **kwargs)
+
+
+@register_model
 def odconv4x_mobilenetv2(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """ODConv MobileNetV2, 4 kernels: 11,512,149 parameters with 1,000 classes. One batch size."""
     return build_peer("odconv4x_mobilenetv2", mobilenetv2_100, _odconv4x, pretrained, **kwargs)
+
+
+@register_model
+def odconv4x_mobilenetv2_050(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ODConv MobileNetV2 0.5x, 4 kernels: 4,435,501 parameters, 1,000 classes. One batch size."""
+    return build_peer("odconv4x_mobilenetv2_050", mobilenetv2_050, _odconv4x, pretrained, **kwargs)
 
 
 @register_model

@@ -11,8 +11,9 @@ b points at one cell for each piece, none twice, or at the last number, which is
 t falls from 1 to 0 over the first twenty epochs, so that each cell first has a place of its own.
 
 The mixtures of all samples and pieces are one matrix product, (N m, M) x (M, cell). Each sample has
-a kernel of its own (per_sample.py), so that a network of these exports to ONNX for one batch size
-alone: there the number of groups of a convolution is a constant, and it counts samples.
+a kernel of its own (per_sample.py), except where the map has hardly a pixel, so that a network of
+these exports to ONNX for one batch size alone: there the number of groups of a convolution is a
+constant, and it counts samples.
 
 Shapes: N batch, M cells, m pieces, S kernel positions, O and I channels (I over groups).
 """
@@ -30,7 +31,9 @@ from kdna_zoo.peers.per_sample import (
     Geometry,
     conv2d_by_position,
     conv2d_per_sample,
+    fold,
     has_few_pixels,
+    unfold,
 )
 
 torch.fx.wrap("warehouse_conv2d")  # a step of its own in a trace, whose shapes are not known
@@ -171,6 +174,10 @@ def warehouse_conv2d(
         cell: Shape of a cell.
     """
     out, per_group, *size = geometry.shape
+    pixels = x.shape[2] * x.shape[3] // math.prod(geometry.stride)
+    if geometry.groups == 1 and pixels * cell.out_channels <= out:
+        y = _by_cells(x, a, cells, geometry, cell)
+        return y if bias is None else y + bias[:, None, None]
     pieces = a.flatten(0, 1) @ cells  # (N m, cell)
     pieces = pieces.view(
         -1, math.prod(size), out // cell.out_channels, per_group // cell.in_channels, *cell
@@ -182,6 +189,25 @@ def warehouse_conv2d(
         kernels = pieces.permute(0, 2, 3, 4, 5, 1).reshape(-1, *geometry.shape)
         y = conv2d_per_sample(x, kernels, geometry)
     return y if bias is None else y + bias[:, None, None]
+
+
+def _by_cells(x: Tensor, a: Tensor, cells: Tensor, geometry: Geometry, cell: CellShape) -> Tensor:
+    """Apply every cell to every piece of the input, and mix the outputs: for very few pixels.
+
+    It takes as many multiplications as mixing the kernels times (pixels o / O), and no kernel of a
+    sample is ever made.
+    """
+    N, wide = x.shape[0], geometry.shape[0] // cell.out_channels
+    columns = unfold(x, geometry)  # (N, I, S, L)
+    L = columns.shape[3]
+    columns = columns.view(N, -1, cell.in_channels, *columns.shape[2:])  # (N, I / i, i, S, L)
+    columns = columns.permute(2, 0, 3, 1, 4).flatten(1)  # (i, N S (I / i) L)
+    outputs = cells.view(-1, cell.in_channels) @ columns  # (M o, N S (I / i) L)
+    outputs = outputs.view(len(cells), cell.out_channels, N, -1, L)  # (M, o, N, S (I / i), L)
+    outputs = outputs.permute(2, 3, 0, 1, 4).flatten(3).flatten(1, 2)  # (N, S (I / i) M, o L)
+    shares = a.view(N, math.prod(geometry.shape[2:]), wide, -1, len(cells))
+    shares = shares.transpose(1, 2).flatten(2)  # (N, O / o, S (I / i) M)
+    return fold(torch.bmm(shares, outputs).view(N, -1, L), x, geometry)
 
 
 def share_warehouse(

@@ -7,8 +7,9 @@ CondConv has no softmax and no temperature, and its classifier is a mixture too.
 from 34 to 1 over the first ten epochs, so that all kernels learn before some are preferred.
 
 A mixture of all samples is one matrix product, (N, K) x (K, O I K K), kept as fast as it can be;
-the kernels then differ by sample, see per_sample.py. That is why neither exports to ONNX with the
-batch size left open: the groups of the convolution count samples, and are a constant there.
+the kernels then differ by sample. Where the map has few pixels the K outputs are mixed instead, see
+per_sample.py. Kernels that differ by sample are why neither exports to ONNX with the batch size
+left open: the groups of the convolution count samples, and are a constant there.
 
 Shapes: N batch, K number of kernels.
 """
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdna_zoo.peers.dynamic import Annealed, DynamicConv2d, Squeeze
-from kdna_zoo.peers.per_sample import Geometry, conv2d_per_sample
+from kdna_zoo.peers.per_sample import Geometry, conv2d_mixed, conv2d_per_sample, mixes_outputs
 
 torch.fx.wrap("mixed_conv2d")  # a step of its own in a trace, whose shapes are not known
 
@@ -38,8 +39,11 @@ def mixed_conv2d(
         bias: (O,), or None.
         geometry: Shape of a kernel, stride, padding, dilation and groups.
     """
-    kernels = (shares @ weight).view(-1, *geometry.shape)  # (N, O, I/groups, K, K)
-    y = conv2d_per_sample(x, kernels, geometry)
+    if mixes_outputs(x, geometry, len(weight)):
+        y = conv2d_mixed(x, shares, weight, geometry, None)
+    else:
+        kernels = (shares @ weight).view(-1, *geometry.shape)  # (N, O, I/groups, K, K)
+        y = conv2d_per_sample(x, kernels, geometry)
     return y if bias is None else y + bias[:, None, None]
 
 

@@ -10,10 +10,10 @@ Left out are f for depthwise convolutions, s for 1x1 and a for one kernel. T fal
 the first ten epochs.
 
 The same sums are taken in the order that costs least. c and f scale whichever is smaller, map or
-kernel. With one kernel s needs no kernel for each sample where the map has few pixels: it scales
-the columns of the unfolded input, and all samples share one matrix product. A single 1x1 kernel is
-an ordinary convolution. All other cases have a kernel for each sample (per_sample.py), so that a
-network of these exports to ONNX for one batch size alone.
+kernel. Where the map has few pixels no sample needs a kernel of its own: s scales the columns of
+the unfolded input, all samples share one matrix product, and a mixes the outputs. A single 1x1
+kernel is an ordinary convolution. All other cases have a kernel for each sample (per_sample.py), so
+that a network of these exports to ONNX for one batch size alone.
 
 Shapes: N batch, I input channels (over groups), O output channels, P kernel positions, H W.
 """
@@ -27,7 +27,13 @@ from torch import Tensor, nn
 
 from kdna_zoo.layers.pointwise import gated_pointwise
 from kdna_zoo.peers.dynamic import Annealed, DynamicConv2d, Squeeze
-from kdna_zoo.peers.per_sample import Geometry, conv2d_per_sample, fold, has_few_pixels, unfold
+from kdna_zoo.peers.per_sample import (
+    Geometry,
+    conv2d_mixed,
+    conv2d_per_sample,
+    has_few_pixels,
+    mixes_outputs,
+)
 
 torch.fx.wrap("omni_conv2d")  # a step of its own in a trace, whose shapes are not known
 
@@ -95,8 +101,9 @@ def omni_conv2d(
     c, f, s = channel.sigmoid(), filters.sigmoid(), spatial.sigmoid()
     if not sizes[2] and not sizes[3]:
         y = _ordinary(x, c, weight.view(geometry.shape), geometry)
-    elif not sizes[3] and has_few_pixels(x, geometry):
-        y = _shared(x * c[:, :, None, None], s, weight, geometry)
+    elif has_few_pixels(x, geometry) if not sizes[3] else mixes_outputs(x, geometry, sizes[3]):
+        shares = mix.softmax(dim=1) if sizes[3] else None
+        y = conv2d_mixed(x * c[:, :, None, None], shares, weight, geometry, s if sizes[2] else None)
     else:
         kernels = mix.softmax(dim=1) @ weight if sizes[3] else weight  # (N or 1, O I P)
         return _per_sample(x, c, f, s, kernels, bias, geometry)
@@ -110,14 +117,6 @@ def _ordinary(x: Tensor, c: Tensor, kernel: Tensor, geometry: Geometry) -> Tenso
     if stride == (1, 1) and padding == (0, 0) and groups == 1:
         return gated_pointwise(x, c, kernel, None)
     return F.conv2d(x * c[:, :, None, None], kernel, None, stride, padding, dilation, groups)
-
-
-def _shared(x: Tensor, s: Tensor, weight: Tensor, geometry: Geometry) -> Tensor:
-    """Return conv(x, s * W) for one kernel W, by one matrix product over all samples."""
-    columns = unfold(x, geometry) * s[:, None, :, None]  # (N, I, P, H' W')
-    columns = columns.permute(1, 2, 0, 3).flatten(0, 1)  # (I P, N, H' W')
-    y = weight.view(geometry.shape[0], -1) @ columns.flatten(1)  # (O, N H' W')
-    return fold(y.view(-1, *columns.shape[1:]).transpose(0, 1), x, geometry)
 
 
 def _per_sample(

@@ -2,10 +2,13 @@
 
 The usual way folds the batch into the channels and convolves with ``groups = N * groups``. It is
 one call, and it is what graphs get. The number of groups is an attribute of a convolution in ONNX
-and TensorRT, a constant, and it counts samples: such a graph is for one batch size. Two cases have
-a faster way:
+and TensorRT, a constant, and it counts samples: such a graph is for one batch size. Three cases
+have a faster way:
 
 * a 1x1 kernel is a batched matrix product;
+* where the map has few pixels, mixtures of K kernels need no kernel for each sample: all samples
+  share one matrix product with the K kernels, and the K outputs are mixed (a training step of
+  DY-Conv on a ResNet-18 of half width, 128 images of 28 x 28, one core: 0.42 s against 3.69);
 * on a CPU, samples one by one are faster than groups, which oneDNN computes without its best
   algorithms (ResNet-18's last stage at batch 16: 49 ms against 119).
 
@@ -19,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FEW = 4  # pixels are few if so many times of them are no more than the output channels
+MIXED = 64  # so many pixels times kernels at most, and mixing outputs is faster than mixing kernels
 
 
 class Geometry(NamedTuple):
@@ -66,6 +70,37 @@ def has_few_pixels(x: Tensor, geometry: Geometry) -> bool:
     """Tell whether the output map is so small beside the kernel that unfolding the input pays."""
     pixels = x.shape[2] * x.shape[3] // (geometry.stride[0] * geometry.stride[1])
     return geometry.groups == 1 and FEW * pixels <= geometry.shape[0]
+
+
+def mixes_outputs(x: Tensor, geometry: Geometry, kernels: int) -> bool:
+    """Tell whether `conv2d_mixed` is the fastest way of a mixture of so many kernels."""
+    pixels = x.shape[2] * x.shape[3] // (geometry.stride[0] * geometry.stride[1])
+    return geometry.groups == 1 and kernels * pixels <= MIXED
+
+
+def conv2d_mixed(
+    x: Tensor, shares: Tensor | None, weight: Tensor, geometry: Geometry, spatial: Tensor | None
+) -> Tensor:
+    """Convolve with K kernels by one matrix product over all samples, and mix the outputs.
+
+    Args:
+        x: (N, I, H, W), in any memory format.
+        shares: Each kernel's share in each sample's output, (N, K); None for one kernel.
+        weight: (K, O I P).
+        geometry: Shape of a kernel, stride, padding and dilation; one group.
+        spatial: A factor for each kernel position, (N, P); None for none.
+
+    Returns:
+        (N, O, H', W'), in the memory format of ``x``.
+    """
+    columns = unfold(x, geometry)  # (N, I, P, H' W')
+    columns = columns if spatial is None else columns * spatial[:, None, :, None]
+    columns = columns.permute(1, 2, 0, 3).flatten(0, 1)  # (I P, N, H' W')
+    outputs = weight.view(-1, columns.shape[0]) @ columns.flatten(1)  # (K O, N H' W')
+    outputs = outputs.view(len(weight), -1, *columns.shape[1:])  # (K, O, N, H' W')
+    if shares is not None:
+        outputs = outputs * shares.t()[:, None, :, None]
+    return fold(outputs.sum(dim=0).transpose(0, 1), x, geometry)
 
 
 def unfold(x: Tensor, geometry: Geometry) -> Tensor:

@@ -41,6 +41,11 @@ def test_count_is_the_official_codes(name: str, counted: int) -> None:
         ("kwhalf_mobilenetv2", 2.65e6),
         ("kw_mobilenetv2", 5.17e6),
         ("kw4x_mobilenetv2", 11.38e6),
+        ("odconv_mobilenetv2_050", 2.43e6),
+        ("odconv4x_mobilenetv2_050", 4.44e6),
+        ("kwhalf_mobilenetv2_050", 1.47e6),
+        ("kw_mobilenetv2_050", 2.85e6),
+        ("kw4x_mobilenetv2_050", 4.65e6),
     ],
 )
 def test_count_is_that_of_the_official_table(name: str, published: float) -> None:

@@ -51,9 +51,11 @@ def kernel(layer: KWConv2d, x: Tensor, blend: float) -> Tensor:
 
 @each_geometry
 @pytest.mark.parametrize("budget", [0.5, 1, 2])
-@pytest.mark.parametrize("few", [0.01, 100], ids=["few pixels", "many pixels"])
+@pytest.mark.parametrize(
+    ("size", "few"), [(1, 0.01), (5, 0.01), (5, 100)], ids=["one pixel", "few", "many"]
+)
 def test_is_its_plain_loops(
-    geometry: dict[str, int], budget: float, few: float, monkeypatch: pytest.MonkeyPatch
+    geometry: dict[str, int], budget: float, size: int, few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(per_sample, "FEW", few)
     ratio = min(budget, 1)
@@ -61,8 +63,8 @@ def test_is_its_plain_loops(
     make_dynamic(model, KernelWarehouse(lambda _: Store("", budget, ratio, ratio)), ["0"])
     (layer,) = moved(model)
     layer.anneal(0.75)
-    found = layer(images())
-    assert_same(found, ref.each_sample(layer, images(), lambda x: kernel(layer, x, 0.25)))
+    x = images(size=size)
+    assert_same(layer(x), ref.each_sample(layer, x, lambda image: kernel(layer, image, 0.25)))
 
 
 def test_layers_of_a_stage_share_their_cells() -> None:

@@ -4,17 +4,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kdna_zoo.peers import CondConv2d, CondLinear, DYConv2d
+from kdna_zoo.peers import CondConv2d, CondLinear, DYConv2d, per_sample
 from tests.peers import reference as ref
 from tests.peers.support import assert_same, conv, each_geometry, images, moved
+
+each_way = pytest.mark.parametrize("most", [0, 1000], ids=["kernels mixed", "outputs mixed"])
 
 
 def kernels(layer: CondConv2d | DYConv2d) -> Tensor:
     return layer.weight.detach().view(-1, *layer.geometry.shape)
 
 
+@each_way
 @each_geometry
-def test_condconv_is_its_plain_loops(geometry: dict[str, int]) -> None:
+def test_condconv_is_its_plain_loops(
+    geometry: dict[str, int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(per_sample, "MIXED", most)
     layer = moved(CondConv2d(conv(geometry), kernels=3))
 
     def kernel_of(x: Tensor) -> Tensor:
@@ -24,8 +30,12 @@ def test_condconv_is_its_plain_loops(geometry: dict[str, int]) -> None:
     assert_same(layer(images()), ref.each_sample(layer, images(), kernel_of))
 
 
+@each_way
 @each_geometry
-def test_dyconv_is_its_plain_loops(geometry: dict[str, int]) -> None:
+def test_dyconv_is_its_plain_loops(
+    geometry: dict[str, int], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(per_sample, "MIXED", most)
     layer = moved(DYConv2d(conv(geometry), kernels=3))
     layer.anneal(0.9)  # T = 34 - 0.9 * 33
 
@@ -60,9 +70,13 @@ def test_experts_start_one_by_one(operator: type[CondConv2d | DYConv2d]) -> None
     assert layer.weight.std(dim=0).min() > 0
 
 
+@each_way
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [1, 3])
-def test_keeps_the_memory_format(memory_format: torch.memory_format, size: int) -> None:
+def test_keeps_the_memory_format(
+    memory_format: torch.memory_format, size: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(per_sample, "MIXED", most)
     layer = CondConv2d(nn.Conv2d(4, 6, size, padding=size // 2))
     x = torch.randn(2, 4, 5, 5).to(memory_format=memory_format)
     assert layer(x).is_contiguous(memory_format=memory_format)

@@ -40,6 +40,7 @@ def test_is_its_plain_loops(
     geometry: dict[str, int], kernels: int, few: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(per_sample, "FEW", few)
+    monkeypatch.setattr(per_sample, "MIXED", 0 if few > 1 else 1000)
     layer = ODConv2d(conv(geometry), kernels)
     moved(layer).anneal(0.9)
     assert_same(layer(images()), expected(layer, images(), 30 - 0.9 * 29))
