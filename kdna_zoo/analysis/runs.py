@@ -1,8 +1,13 @@
-"""Finished runs as figures: what each one's ``result.json`` says, read and checked."""
+"""Finished runs as figures: what each one's ``result.json`` says, read and checked.
 
+What ``kdna-zoo compare --json`` wrote holds the same of all its runs, and is read in their place.
+Arguments of the network that all runs have are part of what they have in common, not of its name.
+"""
+
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +22,7 @@ class Run:
     """One finished run.
 
     Attributes:
-        network: The registered name, with the arguments that it was made with.
+        network: The registered name, with the arguments that not all runs were made with.
         parameters: How many it has.
         seed: What its randomness followed from.
         top1: Accuracy at its end, as a fraction from 0 to 1.
@@ -36,7 +41,10 @@ class Run:
 
 
 def find_runs(places: Iterable[Path]) -> list[Run]:
-    """Read the runs in some places, each a ``result.json`` or a folder with some in it.
+    """Read the runs in some places.
+
+    Args:
+        places: Each a ``result.json``, a folder with some in it, or the JSON file of a comparison.
 
     Raises:
         UserError: If there are none in a place, or one cannot be compared.
@@ -50,19 +58,25 @@ def find_runs(places: Iterable[Path]) -> list[Run]:
                 " `kdna-zoo fit` has left one"
             )
         files += [file for file in map(Path.resolve, found) if file not in files]
-    return [read_run(file) for file in files]
+    return _named([run for file in files for run in read_runs(file)])
 
 
-def read_run(file: Path) -> Run:
-    """Read a ``result.json``.
+def read_runs(file: Path) -> list[Run]:
+    """Read a ``result.json``, or all runs of a comparison.
 
     Raises:
-        UserError: If it cannot be read, is of another version, or its run measured nothing.
+        UserError: If it cannot be read, is of another version, or a run measured nothing.
     """
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
+    if isinstance(raw, dict) and isinstance(raw.get("runs"), list):
+        return [_read(run, file) for run in raw["runs"]]
+    return [_read(raw, file)]
+
+
+def _read(raw: Any, file: Path) -> Run:
     version = raw.get("format") if isinstance(raw, dict) else None
     if version != FORMAT or "parameters" not in raw:
         raise UserError(
@@ -89,9 +103,8 @@ def _run_of(raw: Mapping[str, Any], file: Path) -> Run:
         "epochs": raw["epochs"],
         "effective batch": raw["batch_size"] * raw["accumulate"] * raw["devices"],
     }
-    arguments = ", ".join(f"{key}={value}" for key, value in sorted(raw["arch_args"].items()))
     return Run(
-        network=f"{raw['arch']} ({arguments})" if arguments else raw["arch"],
+        network=raw["arch"] + _in_brackets(dict(raw["arch_args"])),
         parameters=raw["parameters"],
         seed=raw["seed"],
         top1=final["top1"],
@@ -99,3 +112,41 @@ def _run_of(raw: Mapping[str, Any], file: Path) -> Run:
         source=file,
         raw=raw,
     )
+
+
+def _named(runs: list[Run]) -> list[Run]:
+    """Take the arguments that all runs have out of the names, and into the setting."""
+    first: Mapping[str, Any] = runs[0].raw["arch_args"]
+    missing = object()
+    common = {
+        key: value
+        for key, value in first.items()
+        if all(run.raw["arch_args"].get(key, missing) == value for run in runs)
+    }
+    if not common:
+        return runs
+    shared = _written(common)
+    return [
+        replace(
+            run,
+            network=run.raw["arch"]
+            + _in_brackets({k: v for k, v in run.raw["arch_args"].items() if k not in common}),
+            setting={**run.setting, "arguments": shared},
+        )
+        for run in runs
+    ]
+
+
+def _in_brackets(arguments: Mapping[str, Any]) -> str:
+    return f" ({_written(arguments)})" if arguments else ""
+
+
+def _written(arguments: Mapping[str, Any]) -> str:
+    """Write arguments on a line; a mapping, such as a sharing plan, as a digest of it."""
+    return ", ".join(f"{key}={_brief(value)}" for key, value in sorted(arguments.items()))
+
+
+def _brief(value: Any) -> str:
+    if not isinstance(value, Mapping):
+        return str(value)
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]

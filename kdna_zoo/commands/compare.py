@@ -18,7 +18,11 @@ def add_parser(subparsers: Any) -> None:
         "must have the same data, epochs and batch.",
     )
     parser.add_argument(
-        "runs", metavar="RUN", nargs="+", type=Path, help="folders of runs, or folders of those"
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        type=Path,
+        help="folders of runs, folders of those, or JSON files of this command",
     )
     parser.add_argument(
         "--reference", metavar="NETWORK", help="compare with this one (default: the first run's)"

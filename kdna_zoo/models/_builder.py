@@ -17,7 +17,7 @@ from torch import nn
 from kdna_zoo.layers import NormName
 from kdna_zoo.models._loading import checked_source, choose, fit_check
 from kdna_zoo.models.weights import Weights, weights_of
-from kdna_zoo.sharing import SharingPlan, ablate, share_kernels
+from kdna_zoo.sharing import PlanError, SharingPlan, ablate, share_kernels
 
 _ARCHITECTURES: dict[str, PretrainedCfg] = {}  # each one's own configuration, without weights
 
@@ -70,21 +70,26 @@ def build_kdna(
         make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
         pretrained: Load published weights, of the default tag unless another is asked for.
         feature_cfg: How timm's builder takes the base network apart for ``features_only``.
-        **kwargs: Arguments of timm's builder and of the base network, and two that change the
+        **kwargs: Arguments of timm's builder and of the base network, and three that change the
             plan. ``attn_norm``: the norm inside the channel attention, ``"batch"`` or ``"layer"``.
             ``ablation``: a control of `kdna_zoo.sharing.ablation`, such as ``"shared_channel"``.
+            ``plan``: another plan in place of the published one, as what `SharingPlan.to_dict`
+            returns: timm writes arguments beside the weights, and can only write plain types.
 
     Raises:
-        PlanError: If there is no such norm or control.
+        PlanError: If there is no such norm or control, or the plan is none or does not fit.
         WeightsError: If the weights cannot be had, were altered, or do not fit the network.
     """
 
     def build(
-        attn_norm: NormName | None = None, ablation: str = "full", **model_args: Any
+        attn_norm: NormName | None = None,
+        ablation: str = "full",
+        plan: Mapping[str, Any] | None = None,
+        **model_args: Any,
     ) -> nn.Module:
         network = make_base(base, model_args)
-        plan = ablate(make_plan(network), ablation)
-        return share_kernels(network, replace(plan, norm=attn_norm) if attn_norm else plan)
+        chosen = ablate(make_plan(network) if plan is None else _read_plan(plan), ablation)
+        return share_kernels(network, replace(chosen, norm=attn_norm) if attn_norm else chosen)
 
     given, overlay = (kwargs.pop(f"pretrained_cfg{end}", None) for end in ("", "_overlay"))
     config, arch_args = choose(variant, _ARCHITECTURES[variant], given, pretrained)
@@ -102,6 +107,19 @@ def build_kdna(
     )
     network._model_args = dict(arch_args)  # type: ignore[assignment]  # timm adds the user's own
     return network
+
+
+def _read_plan(plan: Mapping[str, Any]) -> SharingPlan:
+    try:
+        return SharingPlan.from_dict(dict(plan))
+    except PlanError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlanError(
+            f"plan is no sharing plan ({type(error).__name__}: {error}); give what to_dict() of a "
+            "SharingPlan returns, such as {'shares': [{'child': 'layer4.0.conv2', 'parent': "
+            "'layer4.1.conv2'}]}"
+        ) from error
 
 
 def build_peer(

@@ -87,6 +87,38 @@ def test_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "data Fashion-MNIST sample, split test" in lines
 
 
+def test_its_own_file_stands_for_the_runs(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = printed(capsys, runs, "--json")
+    (tmp_path / "accuracy.json").write_text(written)
+    again = json.loads(printed(capsys, tmp_path / "accuracy.json", "--json"))
+    assert again["networks"] == json.loads(written)["networks"]
+    assert again["runs"] == json.loads(written)["runs"]
+
+
+def test_arguments_of_all_runs_are_said_once(
+    copied: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for file in copied.rglob("result.json"):
+        arguments = json.loads(file.read_text())["arch_args"]
+        edit(file, arch_args={**arguments, "stem_width": 8, "channels": [8, 16]})
+    said = json.loads(printed(capsys, copied, "--json"))
+    names = [row["network"] for row in said["networks"]]
+    assert names == [NETWORKS[0], f"{NETWORKS[1]} (drop_path_rate=0.1)"]
+    assert said["setting"]["arguments"] == "channels=[8, 16], stem_width=8"
+    assert "arguments channels=[8, 16], stem_width=8" in printed(capsys, copied)
+
+
+def test_a_plan_is_named_by_its_digest(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, child in (("0", "layer4.0.conv2"), ("1", "layer4.0.conv1")):
+        file = next((copied / NETWORKS[1] / seed).rglob("result.json"))
+        edit(file, arch_args={"plan": {"shares": [{"child": child, "parent": "layer4.1.conv2"}]}})
+    lines = printed(capsys, copied)
+    found = re.findall(rf"`{NETWORKS[1]} \(plan=([0-9a-f]{{6}})\)`", lines)
+    assert len(set(found)) == 2
+
+
 def test_paired_difference() -> None:
     """Against the textbook: t = mean / (s / sqrt(n)), here 2 / (1 / sqrt(3)) = 3.464, p = 0.0742.
 
@@ -117,7 +149,7 @@ def test_paired_difference() -> None:
         ({"format": 9}, r"has format 9 or comes from an older kdna-zoo; this one reads format 1"),
         ({"final": None}, "no accuracy at its end or no seed: let it validate"),
         ({"steps": 9}, "no accuracy at its end or no seed: let it validate"),
-        ({"data": {}, "arch_args": None}, r"is damaged \(AttributeError"),
+        ({"arch_args": None}, r"is damaged \(TypeError"),
     ],
 )
 def test_what_cannot_be_compared(

@@ -2,7 +2,9 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -13,7 +15,7 @@ from torch import nn
 from kdna_zoo.errors import WeightsError
 from kdna_zoo.layers import Child
 from kdna_zoo.models.weights import known_weights
-from kdna_zoo.sharing import PlanError, audit
+from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit
 from tests.models.support import assert_close, children, images
 
 
@@ -101,6 +103,36 @@ def test_control_of_the_users_choice_travels_with_the_weights(tmp_path: Path) ->
         WeightsError, match="the weights do not fit test_kdna_resnet with these arg"
     ):
         timm.create_model(f"local-dir:{tmp_path}", pretrained=True, ablation="full")
+
+
+def test_plan_of_the_users_choice_travels_with_the_weights(tmp_path: Path) -> None:
+    plan = SharingPlan((Share("layer4.0.conv2", "layer4.1.conv2", 2),), norm="layer")
+    model = timm.create_model("test_kdna_resnet", plan=plan.to_dict(), num_classes=7).eval()
+    assert model.sharing_plan == plan
+    assert list(children(model)) == ["layer4.0.conv2"]
+    timm.models.save_for_hf(model, tmp_path, safe_serialization=True)
+    again = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    assert again.sharing_plan == plan
+    with torch.no_grad():
+        assert torch.equal(again(images(2)), model(images(2)))
+    control = timm.create_model("test_kdna_resnet", plan=plan.to_dict(), ablation="own")
+    assert control.sharing_plan == replace(plan, own_kernels=True, adapter="none")
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        ({}, r"plan is no sharing plan \(KeyError: 'shares'\); give what to_dict\(\) of"),
+        (SharingPlan(()), r"no sharing plan .KeyError.* give what to_dict\(\)"),
+        ("auto", "plan is no sharing plan .ValueError"),
+        ({"shares": [{"child": "layer4.0.conv2"}]}, "no sharing plan .TypeError: .*'parent'"),
+        ({"shares": [{"child": "layer4.0.conv2", "parent": "layer3.0.conv2"}]}, "in stage"),
+        ({"shares": [], "norm": "group"}, "unknown norm 'group' in the plan"),
+    ],
+)
+def test_a_plan_that_is_none(plan: Any, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        timm.create_model("test_kdna_resnet", plan=plan)
 
 
 def test_no_weights_are_claimed_that_do_not_exist() -> None:
