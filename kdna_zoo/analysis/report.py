@@ -163,11 +163,15 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
         f"mean ± standard deviation over the seeds; difference to {data['reference']}, paired by"
         " seed, with its 95 % confidence interval; p of Student's paired t-test"
     )
+    unlike = [
+        f"not one recipe: {key} is {' and '.join(map(str, values))}"
+        for key, values in data.get("differing_settings", {}).items()
+    ]
     return Section(
         f"Accuracy: {setting}",
         file.name,
         data.get("command"),
-        (note,),
+        (note, *unlike),
         [(COLUMNS, [as_cells(row, data["reference"]) for row in rows]), (listed, runs)],
         [(_drawn(lambda to: draw_accuracy(rows, to)), "top-1 of each run by network")],
     )

@@ -6,7 +6,7 @@ Arguments of the network that all runs have are part of what they have in common
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,19 @@ def _named(runs: list[Run]) -> list[Run]:
         )
         for run in runs
     ]
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """Return what the recipes of some runs differ in, and the values there are.
+
+    The network, the seed and the place of the data are no part of it. A run of another program, or
+    of a version that did not note its recipe, is passed over.
+    """
+    found = [run.raw["settings"] for run in runs if run.raw.get("settings")]
+    keys = dict.fromkeys(key for settings in found for key in settings)
+    values = {key: [settings.get(key) for settings in found] for key in keys}
+    distinct = {key: [v for i, v in enumerate(vs) if v not in vs[:i]] for key, vs in values.items()}
+    return {key: different for key, different in distinct.items() if len(different) > 1}
 
 
 def _in_brackets(arguments: Mapping[str, Any]) -> str:

@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from kdna_zoo.commands._files import to_write
+from kdna_zoo.commands._options import picture
 from kdna_zoo.commands._output import add_output_options, print_json, print_table
 
 
@@ -28,6 +30,7 @@ def add_parser(subparsers: Any) -> None:
         "--reference", metavar="NETWORK", help="compare with this one (default: the first run's)"
     )
     add_output_options(parser)
+    parser.add_argument("--plot", metavar="FILE", type=picture, help="draw each run's top-1 here")
     parser.set_defaults(run=run)
 
 
@@ -35,11 +38,17 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     # scipy is slow to import
     from kdna_zoo.analysis.accuracy import COLUMNS, as_cells, compare_accuracy
-    from kdna_zoo.analysis.runs import find_runs
+    from kdna_zoo.analysis.runs import differing_settings, find_runs
 
     runs = find_runs(args.runs)
     rows = compare_accuracy(runs, args.reference)
     reference = args.reference or runs[0].network
+    differing = differing_settings(runs)
+    with to_write(args.plot) as plot_file:
+        if plot_file:
+            from kdna_zoo.analysis.accuracy_plot import draw_accuracy
+
+            draw_accuracy(rows, plot_file)
     if args.json:
         setting, sources = dict(runs[0].setting), [dict(run.raw) for run in runs]
         networks = [row.to_dict() for row in rows]
@@ -48,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
                 "command": args.line,
                 "setting": setting,
                 "reference": reference,
+                "differing_settings": differing,
                 "networks": networks,
                 "runs": sources,
             }
@@ -57,4 +67,6 @@ def run(args: argparse.Namespace) -> int:
     table = [(f"`{network}`", *others) for network, *others in cells]
     print_table(COLUMNS, table, text=COLUMNS[:1], markdown=args.markdown)
     print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")
+    for key, values in differing.items():
+        print(f"Not one recipe: {key} is {' and '.join(map(str, values))}")
     return 0

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from kdna_zoo.atomic import replaced_file
 from kdna_zoo.training.loggers import METRICS, read_rows
 from kdna_zoo.training.record import make_record
+from kdna_zoo.training.settings import settings_of
 
 FORMAT = 1
 
@@ -71,6 +72,7 @@ def summarise(
         "versions": run["versions"],
         "git_commit": run["git_commit"],
         "command": run.get("command"),
+        "settings": settings_of(run.get("recipe")),
     }
 
 

@@ -110,6 +110,20 @@ def test_arguments_of_all_runs_are_said_once(
     assert "arguments channels=[8, 16], stem_width=8" in printed(capsys, copied)
 
 
+def test_says_where_the_recipes_differ(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Not one recipe" not in printed(capsys, copied)
+    assert json.loads(printed(capsys, copied, "--json"))["differing_settings"] == {}
+    file = next((copied / NETWORKS[0] / "1").rglob("result.json"))
+    settings = json.loads(file.read_text())["settings"]
+    rate = settings["model.optimizer.lr"]
+    edit(file, settings={**settings, "model.optimizer.lr": 7, "trainer.gradient_clip_val": 1})
+    said = printed(capsys, copied)
+    assert f"Not one recipe: model.optimizer.lr is {rate} and 7\n" in said
+    assert "Not one recipe: trainer.gradient_clip_val is None and 1\n" in said
+    edit(file, settings=None)
+    assert "Not one recipe" not in printed(capsys, copied), "a run that does not tell"
+
+
 def test_a_plan_is_named_by_its_digest(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for seed, child in (("0", "layer4.0.conv2"), ("1", "layer4.0.conv1")):
         file = next((copied / NETWORKS[1] / seed).rglob("result.json"))
@@ -117,6 +131,15 @@ def test_a_plan_is_named_by_its_digest(copied: Path, capsys: pytest.CaptureFixtu
     lines = printed(capsys, copied)
     found = re.findall(rf"`{NETWORKS[1]} \(plan=([0-9a-f]{{6}})\)`", lines)
     assert len(set(found)) == 2
+
+
+def test_plot(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed(capsys, runs, "--plot", tmp_path / "accuracy.svg")
+    drawn = (tmp_path / "accuracy.svg").read_text(encoding="utf-8")
+    assert f"<!-- {NETWORKS[0]} -->" in drawn
+    assert f"<!-- {NETWORKS[1]} (drop_path_rate=0.1) -->" in drawn
+    assert main(["compare", str(runs), "--plot", "accuracy.txt"]) == 2
+    assert "accuracy.txt" in capsys.readouterr().err
 
 
 def test_paired_difference() -> None:

@@ -37,6 +37,7 @@ ACCURACY = {
     "command": "kdna-zoo compare runs --json",
     "reference": "a_net",
     "setting": {"data": "Fashion-MNIST", "epochs": 15},
+    "differing_settings": {"model.optimizer.lr": [0.1, 0.2]},
     "networks": [NETWORK, {**OTHER, "difference": DIFFERENCE}],
     "runs": [RUN],
 }
@@ -131,6 +132,7 @@ def test_accuracies(tmp_path: Path) -> None:
     assert page.cells[: len(rows)] == rows
     assert "kdna-zoo fit --model.arch <b>" in page.cells, "escaped, so shown as it is"
     assert "0123456789ab" in page.cells
+    assert "not one recipe: model.optimizer.lr is 0.1 and 0.2" in (tmp_path / "r.html").read_text()
     assert [f"<!-- {name} -->" in drawn(page.pictures[0]) for name in ("a_net", "b_net")]
 
 
