@@ -7,6 +7,7 @@ other command is a module of `kdna_zoo.commands` with ``add_parser`` and ``run``
 
 import argparse
 import importlib.util
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -59,7 +60,8 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    It is 0, 2 for a user's mistake, 1 for a fault, and 143 for a run that SIGTERM stopped.
+    It is 0, 2 for a user's mistake, 1 for a fault, 143 for a run that SIGTERM stopped, and 141
+    where nobody reads the output any more, as with ``| head``.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -74,12 +76,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if unknown:
             raise UserError(_unknown_option(args, unknown[0]))
         args.line = shlex.join(["kdna-zoo", *arguments])
-        run: Callable[[argparse.Namespace], int] = args.run
-        return run(args)
+        return _run(args)
     except KdnaZooError as error:
         if error.exit_code:
             print(f"kdna-zoo: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _run(args: argparse.Namespace) -> int:
+    run: Callable[[argparse.Namespace], int] = args.run
+    try:
+        code = run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 141
+    return code
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ ALLOWED = {  # what the files of each folder may import from the others
     "training": {"data", "errors", "checkpoints", "paths", "version", "atomic"},
     "release": {"models", "sharing", "analysis", "errors", "checkpoints", "paths", "version"}
     | {"atomic"},
-    "analysis": {"models", "sharing", "layers", "data", "errors"},
+    "analysis": {"models", "sharing", "peers", "layers", "data", "errors"},
 }
 CORE = {"layers", "sharing", "peers", "models"}  # what `import kdna_zoo` pulls in
 HEAVY = {"lightning", "datasets", "matplotlib", "torchmetrics", "jsonargparse", "rich"}

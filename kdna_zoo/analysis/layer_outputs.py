@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from kdna_zoo.analysis.hsic import gram
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.layers import Child
+from kdna_zoo.peers import DynamicConv2d
 
 WILD = "*?["  # what makes a pattern of a path
 
@@ -24,9 +25,9 @@ def choose_layers(model: nn.Module, patterns: Sequence[str] | None = None) -> li
     Args:
         model: The network.
         patterns: Paths of any modules, or patterns such as ``layer3.*`` for those among the layers
-            that are chosen without it. None: all convolutions and children, and the linear layers
-            of the stages that timm's ``feature_info`` names, such as ConvNeXt's 1x1 convolutions;
-            not what is inside a child's adapter.
+            that are chosen without it. None: all convolutions, children and dynamic convolutions,
+            and the linear layers of the stages that timm's ``feature_info`` names, such as
+            ConvNeXt's 1x1 convolutions; not what is inside an adapter or an attention.
 
     Raises:
         UserError: If the network has no such layer, or a path or pattern finds none.
@@ -62,7 +63,7 @@ def _weighted(model: nn.Module) -> list[str]:
     for path, module in model.named_modules():
         if any(path.startswith(f"{child}.") for child in children):
             continue
-        if isinstance(module, Child):
+        if isinstance(module, Child | DynamicConv2d):
             children.append(path)
             found.append(path)
         elif isinstance(module, nn.Conv2d) or (

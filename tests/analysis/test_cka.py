@@ -122,6 +122,9 @@ def test_layers_by_default_and_by_pattern() -> None:
     assert "layer3.0.conv2" in layers, "a child"
     assert not any("channel_attn" in path for path in layers), "inside of an adapter"
     assert "fc" not in layers
+    peer = choose_layers(network("test_odconv_resnet"))
+    assert "layer3.0.conv2" in peer, "a dynamic convolution"
+    assert not any("squeeze" in path for path in peer), "inside of its attention"
     assert "stages.2.blocks.1.mlp.fc1" in choose_layers(network("test_kdna_convnext"))
     assert choose_layers(model, ["layer4.*"]) == [p for p in layers if p.startswith("layer4.")]
     assert choose_layers(model, ["layer4.0", "conv1"]) == ["conv1", "layer4.0"], "any module"

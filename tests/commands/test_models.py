@@ -1,6 +1,8 @@
 """``kdna-zoo models``."""
 
 import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -19,8 +21,8 @@ def test_every_network_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert "| multiply-adds |" in header
     assert [row.split("`")[1] for row in rows] == timm.list_models("kdna_*")
     assert (
-        "| `kdna_resnet18` | 9,240,798 | 17,590,824 (-47.5%) | `resnet18` | 11,689,512 (-20.9%) | "
-        "2.277 G | none yet |"
+        "| `kdna_resnet34` | 11,778,425 | 21,797,672 (-46.0%) | `resnet34` | 21,797,672 (-46.0%) | "
+        "3.664 G | none yet |"
     ) in rows
 
 
@@ -50,3 +52,14 @@ def test_no_match(capsys: pytest.CaptureFixture[str]) -> None:
     error = capsys.readouterr().err
     assert "no network matches 'kdna_vgg*'; there are kdna_" in error
     assert all(name in error for name in timm.list_models("kdna_*"))
+
+
+def test_nobody_reads_on() -> None:
+    """As with ``| head``: no traceback, and the exit code of a command that a closed pipe ended."""
+    command = [sys.executable, "-m", "kdna_zoo.cli", "models", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
