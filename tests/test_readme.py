@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 from kdna_zoo import cli
+from kdna_zoo.analysis.accuracy import Accuracy, as_cells
+from kdna_zoo.analysis.comparison import Comparison
+from kdna_zoo.commands.bench import cells
 from kdna_zoo.models.weights import read_manifest
 from kdna_zoo.training import command
 
 ROOT = Path(__file__).parent.parent
+BENCHMARKS = ROOT / ".github" / "benchmarks"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -90,8 +94,26 @@ def test_figures_are_those_of_the_weights() -> None:
     for name, weights in read_manifest().items():
         figures = json.loads((ROOT / "hub" / name / "metrics.json").read_text(encoding="utf-8"))
         assert weights.metrics is not None
-        control = statistics.mean(figures["control"]["top1"].values())
-        row = (f"`{name}`", f"{100 * weights.metrics['top1']:.2f} %", f"{100 * control:.2f} %")
+        control = "not trained yet"
+        if figures.get("control"):
+            control = f"{100 * statistics.mean(figures['control']['top1'].values()):.2f} %"
+        row = (f"`{name}`", f"{100 * weights.metrics['top1']:.2f} %", control)
+        assert f"| {' | '.join(row)} |" in README
+
+
+@pytest.mark.parametrize("file", sorted(BENCHMARKS.glob("*.json")), ids=lambda path: path.stem)
+def test_rows_of_measurements_are_those_of_the_files(file: Path) -> None:
+    data = json.loads(file.read_text(encoding="utf-8"))
+    rows: list[tuple[str, ...]] = []
+    if "mode" in data:
+        rows += [cells(result) for result in Comparison.from_dict(data).results]
+    elif "workers" in data:
+        pytest.skip("the table of loaders has quartiles of its own")
+    else:
+        for row in map(Accuracy.from_dict, data["networks"]):
+            network, *others = as_cells(row, data["reference"])
+            rows.append((f"`{network}`", *others))
+    for row in rows:
         assert f"| {' | '.join(row)} |" in README
 
 

@@ -149,11 +149,12 @@ def _report(comparison: Comparison, line: str, markdown: bool) -> None:
     versions = ", ".join(f"{k} {v}" for k, v in comparison.machine["versions"].items())
     rounds = f"medians (quartiles) of {len(comparison.order)} interleaved rounds"
     print(f"`{line}`\n" if markdown or not sys.stdout.isatty() else f"{line}\n")
-    print_table(COLUMNS, map(_cells, comparison.results), TEXT, markdown)
+    print_table(COLUMNS, map(cells, comparison.results), TEXT, markdown)
     print(f"\n{comparison.setting}; {rounds}.\n{comparison.machine['hardware']}; {versions}.")
 
 
-def _cells(result: Result) -> tuple[str, ...]:
+def cells(result: Result) -> tuple[str, ...]:
+    """Write a result for a row of the table."""
     lower, upper = map(_in_ms, result.times.quartiles)
     peak, memory = result.peak_memory, result.memory_ratio
     return (
