@@ -110,8 +110,8 @@ def test_rows_of_measurements_are_those_of_the_files(file: Path) -> None:
     elif "workers" in data:
         pytest.skip("the table of loaders has quartiles of its own")
     else:
-        for row in map(Accuracy.from_dict, data["networks"]):
-            network, *others = as_cells(row, data["reference"])
+        for accuracy in map(Accuracy.from_dict, data["networks"]):
+            network, *others = as_cells(accuracy, data["reference"])
             rows.append((f"`{network}`", *others))
     for row in rows:
         assert f"| {' | '.join(row)} |" in README
