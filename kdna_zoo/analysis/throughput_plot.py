@@ -112,6 +112,7 @@ def _name(axes: Axes, results: Sequence[Result]) -> None:
     for network in _unique(r.contender.network for r in results):
         fastest = max((_point(r) for r in results if r.contender.network == network), key=_speed)
         name = axes.annotate(network, fastest, (0, 0), textcoords="offset points", fontsize=8)
+        name.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # lines pass behind
         for dx, dy, ha, va in PLACES:
             name.set(position=(dx, dy), ha=ha, va=va)
             if is_free(name.get_window_extent()):
