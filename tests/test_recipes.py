@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 import timm
+import torch
 import yaml
+from torch import nn
 
 from kdna_zoo.data.loading import EMBEDDED
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training import command
 
 RECIPES = sorted(p for p in recipes_folder().rglob("*.yaml") if p.parent.name != "_base")
+EVIDENCE = [recipe for recipe in RECIPES if recipe.parent.name == "evidence"]
 TINY = (
     "--trainer.fast_dev_run=true",
     "--trainer.accelerator=cpu",
@@ -82,6 +85,23 @@ def test_one_step_of_training_and_validation(
     run = command.run([*shlex.split(line), *TINY, f"--trainer.default_root_dir={tmp_path}"])
     assert run.trainer.global_step == 1
     assert "val/top1" in run.trainer.callback_metrics
+
+
+@pytest.mark.parametrize("recipe", EVIDENCE, ids=name_of)
+@pytest.mark.parametrize("ablation", ["own", "full"])
+def test_images_of_the_evidence_reach_every_position_of_every_kernel(
+    recipe: Path, ablation: str
+) -> None:
+    """On a map of one pixel all of a 3 x 3 kernel but its middle meets padding and never learns."""
+    config = yaml.safe_load(recipe.read_text(encoding="utf-8"))
+    arguments = {**(config["model"].get("arch_args") or {}), "ablation": ablation}
+    model = timm.create_model(config["model"]["arch"], num_classes=10, **arguments).train()
+    model(torch.randn(4, *config["data"]["input_size"])).square().sum().backward()
+    convs = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
+    assert len(convs) > 10
+    for conv in convs:
+        assert conv.weight.grad is not None
+        assert conv.weight.grad.abs().amax(dim=(0, 1)).min() > 0
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=name_of)

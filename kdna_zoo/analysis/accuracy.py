@@ -18,6 +18,10 @@ from kdna_zoo.analysis.runs import Run
 from kdna_zoo.errors import UserError, did_you_mean
 
 CONFIDENCE = 0.95
+CAVEAT = (
+    "p: Student's paired t-test, not corrected for the {} comparisons; a few seeds show only"
+    " differences that are large against their spread"
+)
 COLUMNS = ("network", "parameters", "seeds (n)", "top-1 %", "difference", "p")  # of `as_cells`
 
 

@@ -147,13 +147,20 @@ def _try(contender: Contender, setting: Setting, memory: bool) -> tuple[Runner, 
         if memory:
             return peak_on_cuda(lambda: make_runner(contender, setting))
         runner = make_runner(contender, setting)
-        runner.step()
+        _take_first_step(runner, contender)
     except KdnaZooError:
         raise
     except Exception as error:  # the network's own code, or a compiler's, may raise anything
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f"{contender} does not run: {lines[0]} ({setting})") from error
     return runner, None
+
+
+def _take_first_step(runner: Runner, contender: Contender) -> None:
+    try:
+        runner.step()
+    except UserError as error:  # of a layer, which does not know whose it is
+        raise UserError(f"{contender}: {error}") from error
 
 
 def _results(

@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kdna_zoo.analysis.accuracy import COLUMNS, Accuracy, as_cells
+from kdna_zoo.analysis.accuracy import CAVEAT, COLUMNS, Accuracy, as_cells
 from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
 from kdna_zoo.errors import UserError
@@ -161,7 +161,7 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
     listed = ("run", "seed", "top-1 %", "seconds", "hardware", "commit", "command")
     note = (
         f"mean ± standard deviation over the seeds; difference to {data['reference']}, paired by"
-        " seed, with its 95 % confidence interval; p of Student's paired t-test"
+        f" seed, with its 95 % confidence interval; {CAVEAT.format(len(rows) - 1)}"
     )
     unlike = [
         f"not one recipe: {key} is {' and '.join(map(str, values))}"
@@ -186,7 +186,11 @@ def _cka(data: Mapping[str, Any], file: Path) -> Section:
         title,
         file.name,
         data.get("command"),
-        (f"{cka.images:,} images, batches of {cka.batch_size}", _machine(data)),
+        (
+            f"{cka.images:,} images, batches of {cka.batch_size}",
+            *cka.about.splitlines(),
+            _machine(data),
+        ),
         [],
         [(_drawn(lambda to: draw_cka(cka, to)), f"the grid of layers: {title}")],
     )

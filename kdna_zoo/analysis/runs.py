@@ -4,6 +4,7 @@ What ``kdna-zoo compare --json`` wrote holds the same of all its runs, and is re
 Arguments of the network that all runs have are part of what they have in common, not of its name.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.sharing import SharingPlan
 
 RESULT = "result.json"
 FORMAT = 1  # of result.json, which kdna_zoo.training.summary writes
@@ -72,6 +74,8 @@ def read_runs(file: Path) -> list[Run]:
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
     if isinstance(raw, dict) and isinstance(raw.get("runs"), list):
+        if not raw["runs"]:
+            raise UserError(f"{file} is a comparison of no runs")
         return [_read(run, file) for run in raw["runs"]]
     return [_read(raw, file)]
 
@@ -96,6 +100,8 @@ def _run_of(raw: Mapping[str, Any], file: Path) -> Run:
             f"the run of {file} has no accuracy at its end or no seed: let it validate after its"
             " last epoch, and give --seed_everything"
         )
+    if not isinstance(raw["arch_args"], Mapping):
+        raise TypeError("arch_args is no mapping")
     setting = {
         "data": raw["data"],
         "split": final["split"],
@@ -104,7 +110,7 @@ def _run_of(raw: Mapping[str, Any], file: Path) -> Run:
         "effective batch": raw["batch_size"] * raw["accumulate"] * raw["devices"],
     }
     return Run(
-        network=raw["arch"] + _in_brackets(dict(raw["arch_args"])),
+        network=raw["arch"] + _in_brackets(raw["arch_args"]),
         parameters=raw["parameters"],
         seed=raw["seed"],
         top1=final["top1"],
@@ -162,4 +168,6 @@ def _written(arguments: Mapping[str, Any]) -> str:
 def _brief(value: Any) -> str:
     if not isinstance(value, Mapping):
         return str(value)
+    with contextlib.suppress(KeyError, TypeError, ValueError):  # defaults written out or not
+        value = SharingPlan.from_dict(dict(value)).to_dict()
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]

@@ -148,7 +148,10 @@ def _groups(
     norm: NormName,
 ) -> list[Group]:
     if isinstance(model, SharesKernels):
-        raise PlanError("this network shares kernels already; suggest a plan for its base")
+        raise PlanError(
+            "this network has a sharing plan already, be it that of a control; suggest one for its"
+            " base, such as timm's resnet18 with layers=(2, 2, 3, 3) for kdna_resnet18"
+        )
     if min(reductions) < 1:
         raise PlanError(f"a reduction must be at least 1, got {min(reductions)}")
     if not cka.is_of_one:

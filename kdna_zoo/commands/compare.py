@@ -1,12 +1,17 @@
 """``kdna-zoo compare``: accuracy over seeds of several networks, from what their runs left."""
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdna_zoo.commands._files import to_write
 from kdna_zoo.commands._options import picture
 from kdna_zoo.commands._output import add_output_options, print_json, print_table
+
+if TYPE_CHECKING:
+    from kdna_zoo.analysis.runs import Run
 
 
 def add_parser(subparsers: Any) -> None:
@@ -37,13 +42,13 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     # scipy is slow to import
-    from kdna_zoo.analysis.accuracy import COLUMNS, as_cells, compare_accuracy
+    from kdna_zoo.analysis.accuracy import CAVEAT, COLUMNS, as_cells, compare_accuracy
     from kdna_zoo.analysis.runs import differing_settings, find_runs
 
     runs = find_runs(args.runs)
-    rows = compare_accuracy(runs, args.reference)
-    reference = args.reference or runs[0].network
-    differing = differing_settings(runs)
+    reference = args.reference or _recorded_reference(args.runs, runs) or runs[0].network
+    rows = compare_accuracy(runs, reference)
+    differing, silent = differing_settings(runs), sum(not run.raw.get("settings") for run in runs)
     with to_write(args.plot) as plot_file:
         if plot_file:
             from kdna_zoo.analysis.accuracy_plot import draw_accuracy
@@ -58,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
                 "setting": setting,
                 "reference": reference,
                 "differing_settings": differing,
+                "runs_without_settings": silent,
                 "networks": networks,
                 "runs": sources,
             }
@@ -67,6 +73,18 @@ def run(args: argparse.Namespace) -> int:
     table = [(f"`{network}`", *others) for network, *others in cells]
     print_table(COLUMNS, table, text=COLUMNS[:1], markdown=args.markdown)
     print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")
+    if len(rows) > 1:
+        print(CAVEAT.format(len(rows) - 1))
     for key, values in differing.items():
         print(f"Not one recipe: {key} is {' and '.join(map(str, values))}")
+    if silent:
+        print(f"{silent} of {len(runs)} runs do not say their recipe")
     return 0
+
+
+def _recorded_reference(places: Sequence[Path], runs: Sequence["Run"]) -> str | None:
+    """Return the reference of a comparison that was written before, if it is all there is."""
+    if len(places) != 1 or not places[0].is_file():
+        return None
+    reference = json.loads(places[0].read_text(encoding="utf-8")).get("reference")
+    return reference if reference in {run.network for run in runs} else None

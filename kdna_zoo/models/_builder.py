@@ -110,6 +110,8 @@ def build_kdna(
 
 
 def _read_plan(plan: Mapping[str, Any]) -> SharingPlan:
+    if isinstance(plan, SharingPlan):
+        raise PlanError("give plan=plan.to_dict(): a SharingPlan cannot be written beside weights")
     try:
         return SharingPlan.from_dict(dict(plan))
     except PlanError:

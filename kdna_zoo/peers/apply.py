@@ -105,9 +105,11 @@ class KernelWarehouse:
             stores.setdefault(self.store(path), {})[path] = taken
         made: dict[str, nn.Module] = {}
         for store, taken_in in stores.items():
-            if not (store.budget >= 1 or 0 < store.budget <= 0.5):
+            share = store.budget if store.budget >= 1 or store.budget <= 0 else 1 / store.budget
+            if share < 1 or abs(share - round(share)) > 1e-6:
                 raise PeerError(
-                    f"the budget of a warehouse must be 1 or more, or 1/2 or less, got {store}"
+                    "the budget of a warehouse must be a whole number of 1 or more, or one over a "
+                    f"whole number, got {store}"
                 )
             made |= share_warehouse(taken_in, store, self.reduction)
         return made

@@ -76,6 +76,8 @@ class Warehouse(nn.Module):
         super().__init__()
         self.shape = shape
         self.cells = nn.Parameter(torch.empty(cells, shape.out_channels * shape.in_channels))
+        start = self.cells.data.view(-1, shape.in_channels, 1, 1)
+        nn.init.kaiming_normal_(start, mode="fan_out", nonlinearity="relu")
 
     def extra_repr(self) -> str:
         """Summarise the warehouse in the network's printout."""
@@ -151,7 +153,7 @@ def blended(logits: Tensor, assigned: Tensor, t: Tensor) -> Tensor:
     """
     z = logits.view(logits.shape[0], len(assigned), -1)  # (N, m, M + 1)
     a = z * ((1 - t) / (z.abs().sum(dim=2, keepdim=True) + SMALL))
-    place = assigned.view(1, -1, 1).expand(len(z), -1, -1)
+    place = assigned.view(1, -1, 1).expand(z.shape[0], -1, -1)
     return a.scatter_add(2, place, t.to(a.dtype).expand_as(place))[:, :, :-1]
 
 

@@ -48,10 +48,10 @@ def mixed_conv2d(
 
 
 def _kernels(count: int, geometry: Geometry) -> nn.Parameter:
-    """Make kernels (K, O I/groups K K), each started by itself as ``torch.nn.Conv2d`` does."""
+    """Make kernels (K, O I/groups K K), each started by itself: uniform, by the fan-in (He)."""
     weight = torch.empty(count, math.prod(geometry.shape))
     for kernel in weight:
-        nn.init.kaiming_uniform_(kernel.view(geometry.shape), a=math.sqrt(5))
+        nn.init.kaiming_uniform_(kernel.view(geometry.shape))
     return nn.Parameter(weight)
 
 

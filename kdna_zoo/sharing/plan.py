@@ -76,8 +76,8 @@ class SharingPlan:
                 )
         counts = Counter(share.child for share in self.shares)
         for share in self.shares:
-            if share.reduction < 1:
-                raise PlanError(f"{share}: the reduction must be at least 1")
+            if not isinstance(share.reduction, int) or share.reduction < 1:
+                raise PlanError(f"{share}: the reduction must be a whole number of at least 1")
             if counts[share.child] > 1:
                 raise PlanError(f"{share.child!r} is a child more than once; give it one parent")
             if share.parent in counts:

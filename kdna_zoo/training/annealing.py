@@ -54,6 +54,19 @@ class Annealing(Callback):
         for layer in self._layers:
             layer.anneal(epoch / (self.epochs or layer.anneal_epochs))
 
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """After an epoch's last batch, stand at its end: so it is validated and saved."""
+        if batch_idx + 1 == trainer.num_training_batches:
+            for layer in self._layers:
+                layer.anneal((trainer.current_epoch + 1) / (self.epochs or layer.anneal_epochs))
+
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Warn if the run ended before a schedule did."""
         epochs = [self.epochs or layer.anneal_epochs for layer in self._layers]

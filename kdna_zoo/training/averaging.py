@@ -13,6 +13,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
+from torch import nn
 
 from kdna_zoo.errors import UserError
 
@@ -26,6 +27,17 @@ def take_live_weights(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
     if not keeps and "current_model_state" in checkpoint:
         rank_zero_info("no average of the weights from here on: going on from the live weights")
         checkpoint["state_dict"] = checkpoint["current_model_state"]
+
+
+def _copy_what_has_no_mean(live: nn.Module, averaged: nn.Module) -> None:
+    """Copy whole numbers, such as indices, and the schedules of dynamic convolutions.
+
+    Lightning averages all buffers. The mean of indices is rounded to others, and a schedule that
+    has ended would not have in the average.
+    """
+    for (name, ours), theirs in zip(averaged.named_buffers(), live.buffers(), strict=True):
+        if not ours.is_floating_point() or name.endswith(".annealed"):
+            ours.copy_(theirs)
 
 
 class WeightAverage(EMAWeightAveraging):
@@ -68,6 +80,8 @@ class WeightAverage(EMAWeightAveraging):
         """Update the average after a step."""
         self._started = trainer.current_epoch >= self.from_epoch
         super().on_train_batch_end(trainer, pl_module, *args)
+        if self._average_model is not None:
+            _copy_what_has_no_mean(pl_module, self._average_model.module)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the average in, if there is one."""

@@ -16,7 +16,7 @@ def create_network(
     num_classes: int,
     arch_args: dict[str, Any],
     reset_head: bool = False,
-) -> nn.Module:
+) -> Any:
     """Return ``timm.create_model(arch, ...)``.
 
     Args:
@@ -25,7 +25,7 @@ def create_network(
         num_classes: Classes of the head.
         arch_args: Further arguments for timm.
         reset_head: Whether to make a fresh head by the network's own ``reset_classifier``; a head
-            with published weights is left alone.
+            with published weights is left alone, and one that is a dynamic convolution's own.
 
     Raises:
         UserError: If timm knows no such name (the nearest names are given), or cannot build it or
@@ -44,9 +44,9 @@ def create_network(
         raise UserError(
             f"timm cannot create {arch!r}{weights} and the arguments {arch_args}: {error}"
         ) from error
-    if reset_head and not pretrained:
+    if reset_head and not pretrained and type(network.get_classifier()) is nn.Linear:
         network.reset_classifier(num_classes)
-    return network  # type: ignore[no-any-return]
+    return network
 
 
 def compile_network(network: nn.Module, backend: bool | str) -> None:

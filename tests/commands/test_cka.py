@@ -153,7 +153,7 @@ def test_from_an_earlier_run(capsys: pytest.CaptureFixture[str]) -> None:
         (["test_resnet", "--images", "0"], "'0' is not a whole number of 1 or more"),
         (["test_resnet", *FEW, "--suggest", "0.9"], "the most that these layers can save is "),
         (["test_resnet", "--suggest", "20"], "a part between 0 and 1, such as 0.2; got 20"),
-        (["test_kdna_resnet", *FEW, "--suggest", "0.1"], "shares kernels already; suggest a plan"),
+        (["test_kdna_resnet", *FEW, "--suggest", "0.1"], "has a sharing plan already"),
         (["a", "--against", "b", "--suggest", "0.1"], "leave --against away"),
         (["test_resnet", "--split", "tests"], "There is no split 'tests' in the embedded Fash"),
         (["test_resnet", "--data", "no/where/at/all"], "There is no file or folder 'no/where/at"),

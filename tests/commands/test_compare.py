@@ -90,9 +90,11 @@ def test_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_its_own_file_stands_for_the_runs(
     runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    written = printed(capsys, runs, "--json")
+    ours = f"{NETWORKS[1]} (drop_path_rate=0.1)"
+    written = printed(capsys, runs, "--json", "--reference", ours)
     (tmp_path / "accuracy.json").write_text(written)
     again = json.loads(printed(capsys, tmp_path / "accuracy.json", "--json"))
+    assert again["reference"] == f"{NETWORKS[1]} (drop_path_rate=0.1)"
     assert again["networks"] == json.loads(written)["networks"]
     assert again["runs"] == json.loads(written)["runs"]
 
@@ -121,7 +123,9 @@ def test_says_where_the_recipes_differ(copied: Path, capsys: pytest.CaptureFixtu
     assert f"Not one recipe: model.optimizer.lr is {rate} and 7\n" in said
     assert "Not one recipe: trainer.gradient_clip_val is None and 1\n" in said
     edit(file, settings=None)
-    assert "Not one recipe" not in printed(capsys, copied), "a run that does not tell"
+    said = printed(capsys, copied)
+    assert "Not one recipe" not in said
+    assert "1 of 4 runs do not say their recipe" in said
 
 
 def test_a_plan_is_named_by_its_digest(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +135,11 @@ def test_a_plan_is_named_by_its_digest(copied: Path, capsys: pytest.CaptureFixtu
     lines = printed(capsys, copied)
     found = re.findall(rf"`{NETWORKS[1]} \(plan=([0-9a-f]{{6}})\)`", lines)
     assert len(set(found)) == 2
+    for seed, more in (("0", {"norm": "batch"}), ("1", {})):  # a default, written out or not
+        file = next((copied / NETWORKS[1] / seed).rglob("result.json"))
+        share = {"child": "layer4.0.conv2", "parent": "layer4.1.conv2"}
+        edit(file, arch_args={"plan": {"shares": [share], **more}})
+    assert printed(capsys, copied).count("plan=") == 1, "one row"
 
 
 def test_plot(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -173,6 +182,8 @@ def test_paired_difference() -> None:
         ({"final": None}, "no accuracy at its end or no seed: let it validate"),
         ({"steps": 9}, "no accuracy at its end or no seed: let it validate"),
         ({"arch_args": None}, r"is damaged \(TypeError"),
+        ({"arch_args": []}, r"is damaged \(TypeError"),
+        ({"runs": []}, "is a comparison of no runs"),
     ],
 )
 def test_what_cannot_be_compared(

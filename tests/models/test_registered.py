@@ -123,10 +123,14 @@ def test_plan_of_the_users_choice_travels_with_the_weights(tmp_path: Path) -> No
     ("plan", "message"),
     [
         ({}, r"plan is no sharing plan \(KeyError: 'shares'\); give what to_dict\(\) of"),
-        (SharingPlan(()), r"no sharing plan .KeyError.* give what to_dict\(\)"),
+        (SharingPlan(()), r"give plan=plan\.to_dict\(\): a SharingPlan cannot be written"),
         ("auto", "plan is no sharing plan .ValueError"),
         ({"shares": [{"child": "layer4.0.conv2"}]}, "no sharing plan .TypeError: .*'parent'"),
         ({"shares": [{"child": "layer4.0.conv2", "parent": "layer3.0.conv2"}]}, "in stage"),
+        (
+            {"shares": [{"child": "layer4.0.conv2", "parent": "layer4.1.conv2", "reduction": 2.5}]},
+            "reduction must be a whole number of at least 1",
+        ),
         ({"shares": [], "norm": "group"}, "unknown norm 'group' in the plan"),
     ],
 )

@@ -21,6 +21,7 @@ from torch import nn
 from torch.export import Dim
 
 from kdna_zoo.peers import Annealed
+from kdna_zoo.training.network import create_network
 from tests.models.support import (
     assert_all_close,
     assert_close,
@@ -230,6 +231,23 @@ def test_onnx_is_for_one_batch_size(tmp_path: Path) -> None:
     free = torch.export.export(model, (x,), dynamic_shapes=({0: Dim("batch")},))
     with pytest.raises(torch.onnx.errors.OnnxExporterError, match=r"aten\.conv2d"):
         torch.onnx.export(free, (), **args)
+
+
+@on_tiny
+def test_exports_from_torch_with_the_batch_size_open(name: str) -> None:
+    model = create(name)
+    batch = {0: Dim("batch", min=2, max=8)}
+    exported = torch.export.export(model, (images(3),), dynamic_shapes=(batch,)).module()
+    with torch.no_grad():
+        assert_close(exported(images(5)), model(images(5)))
+
+
+@pytest.mark.parametrize("name", ["test_condconv_resnet", "test_kwhalf_resnet", "test_kw_resnet"])
+def test_reset_head_leaves_dynamic_classifiers_as_they_are(name: str) -> None:
+    made = create_network(name, False, 10, {}, reset_head=True)
+    expected: Any = timm.create_model(name, num_classes=10)
+    assert type(made.get_classifier()) is type(expected.get_classifier())
+    assert parameters(made) == parameters(expected)
 
 
 @on_tiny

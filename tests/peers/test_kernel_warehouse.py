@@ -114,7 +114,9 @@ def test_pieces_without_a_cell_start_at_zero() -> None:
 
 @pytest.mark.parametrize("budget", [0, -1, 0.75])
 def test_a_budget_that_gives_no_place(budget: float) -> None:
-    with pytest.raises(PeerError, match="must be 1 or more, or 1/2 or less, got Store"):
+    with pytest.raises(
+        PeerError, match="a whole number of 1 or more, or one over a whole number, got Store"
+    ):
         stage(budget=budget)
 
 
@@ -128,3 +130,22 @@ def test_a_linear_layer_is_a_1x1_convolution() -> None:
     maps = x[:, :, None, None]
     expected = ref.each_sample(layer, maps, lambda a: kernel(layer, a, 0.25))
     assert_same(layer(x), expected.flatten(1))
+
+
+@pytest.mark.parametrize("budget", [0.25, 0.5, 1, 4])
+def test_every_cell_has_a_start(budget: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells that no piece starts with are mixed in later."""
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *shape, **k: empty(*shape, **k).fill_(torch.nan))
+    convs = nn.Sequential(*[nn.Conv2d(8, 8, 3, padding=1) for _ in range(6)])
+    paths = [str(i) for i in range(6)]
+    make_dynamic(convs, KernelWarehouse(lambda _: Store("", budget)), paths)
+    assert convs[0].warehouse.cells.isfinite().all()
+
+
+@pytest.mark.parametrize("budget", [1.5, 0.4, 0, -1])
+def test_a_budget_that_is_none(budget: float) -> None:
+    with pytest.raises(PeerError, match="whole number of 1 or more, or one over a whole number"):
+        make_dynamic(
+            nn.Sequential(nn.Conv2d(8, 8, 3)), KernelWarehouse(lambda _: Store("", budget)), ["0"]
+        )

@@ -62,9 +62,9 @@ def test_condlinear_is_its_plain_loops() -> None:
 
 @pytest.mark.parametrize("operator", [CondConv2d, DYConv2d])
 def test_experts_start_one_by_one(operator: type[CondConv2d | DYConv2d]) -> None:
-    """As a convolution of that fan-in does: uniform within 1 / sqrt(fan-in)."""
+    """Uniform within sqrt(6 / fan-in), so that the variance is 2 / fan-in."""
     layer = operator(nn.Conv2d(16, 32, 3))
-    bound = (16 * 9) ** -0.5
+    bound = (6 / (16 * 9)) ** 0.5
     for kernel in layer.weight:
         assert bound * 0.98 < kernel.abs().max() <= bound
     assert layer.weight.std(dim=0).min() > 0

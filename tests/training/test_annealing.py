@@ -5,6 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import pytest
+import torch
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.peers import Annealed
@@ -30,7 +31,7 @@ class Note(pl.Callback):
     def __init__(self) -> None:
         self.seen: list[set[float]] = []
 
-    def on_train_batch_end(self, trainer: Any, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_start(self, trainer: Any, pl_module: pl.LightningModule, *_: Any) -> None:
         self.seen.append(temperatures(pl_module))
 
 
@@ -51,14 +52,22 @@ def test_falls_from_30_to_1_over_the_epochs(tmp_path: Path) -> None:
 def test_a_resumed_run_goes_on_where_it_stood(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="ended after 1 epochs, before .* schedule of 10"):
         first = fit(tmp_path, *SHORT)
-    at_last = 30 - 29 * 0.75 / 10
-    assert temperatures(first.model) == {round(at_last, 4)}
+    assert temperatures(first.model) == {round(30 - 29 / 10, 4)}
     checkpoint = Path(first.trainer.log_dir or tmp_path) / "checkpoints" / "last.ckpt"
     note = "--trainer.callbacks+=tests.training.test_annealing.Note"
     second = fit(tmp_path, *SHORT, note, "--trainer.max_epochs=2", f"--ckpt_path={checkpoint}")
     noted = notes(second)
     assert noted.seen[0] == {round(30 - 29 / 10, 4)}
     assert len(noted.seen) == 4
+
+
+def test_a_schedule_as_long_as_the_run_is_saved_at_its_end(tmp_path: Path) -> None:
+    run = fit(tmp_path, *SHORT, "--trainer.callbacks.init_args.epochs=1")
+    assert temperatures(run.model) == {1.0}
+    checkpoint = Path(run.trainer.log_dir or tmp_path) / "checkpoints" / "last.ckpt"
+    state = torch.load(checkpoint, weights_only=True)["state_dict"]
+    values = [float(value) for key, value in state.items() if key.endswith(".annealed")]
+    assert values == [1.0] * len(values) != []
 
 
 def test_leaves_other_networks_alone(tmp_path: Path) -> None:

@@ -112,3 +112,17 @@ def test_an_average_given_up_leaves_the_live_weights(tmp_path: Path) -> None:
 def test_decay_out_of_range(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", "--ema.decay=1.5", f"--trainer.default_root_dir={tmp_path}"]) == 2
     assert "ema.decay must be at least 0 (no average) and below 1" in capsys.readouterr().err
+
+
+def test_indices_and_schedules_are_not_averaged(tmp_path: Path) -> None:
+    kernel_warehouse = "--model.arch=test_kw_resnet"
+    annealing = "--trainer.callbacks+=kdna_zoo.training.Annealing"
+    epochs = "--trainer.callbacks.init_args.epochs=1"
+    run = fit(tmp_path, *SHORT, kernel_warehouse, "--ema.decay=0.99", annealing, epochs)
+    checkpoint = last(run)
+    averaged, live = checkpoint["state_dict"], checkpoint["current_model_state"]
+    indices = [key for key in live if key.endswith(".assigned")]
+    schedules = [key for key in live if key.endswith(".annealed")]
+    assert len(indices) == len(schedules) > 5
+    assert all(torch.equal(averaged[key], live[key]) for key in indices)
+    assert [float(averaged[key]) for key in schedules] == [0.0] * len(schedules)
