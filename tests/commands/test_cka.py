@@ -121,7 +121,7 @@ def test_what_cannot_be_suggested_is_said_before_anything_is_measured(
         in capsys.readouterr().err
     )
     assert main(["cka", "test_kdna_resnet", "--suggest", "0.1"]) == 2
-    assert "shares kernels already" in capsys.readouterr().err
+    assert "has a sharing plan already" in capsys.readouterr().err
 
 
 def test_from_an_earlier_run(capsys: pytest.CaptureFixture[str]) -> None:
