@@ -167,6 +167,8 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
         f"not one recipe: {key} is {' and '.join(map(str, values))}"
         for key, values in data.get("differing_settings", {}).items()
     ]
+    if data.get("runs_without_settings"):
+        unlike.append(f"{data['runs_without_settings']} runs do not say their recipe")
     return Section(
         f"Accuracy: {setting}",
         file.name,

@@ -3,9 +3,9 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdna_zoo.analysis.sample_images import link_images, make_images
 from kdna_zoo.commands._output import print_table
@@ -40,16 +40,17 @@ def bench_loaders(args: argparse.Namespace, tell: Callable[[str], None]) -> "Loa
 def report_loaders(comparison: "LoaderComparison", line: str, markdown: bool) -> None:
     """Print the table, and what it holds for."""
     data = comparison.to_dict()
-    rows = []
-    for result in data["results"]:
-        rate = result["images_per_second"]
-        lower, upper = rate["quartiles"]
-        quartiles = f"{lower:,.1f}-{upper:,.1f}"
-        rows.append(
-            (result["loader"], f"{rate['median']:,.1f}", quartiles, f"{result['ratio']:.2f}")
-        )
+    rows = [loader_cells(result) for result in data["results"]]
     rounds = f"medians of {len(data['order'])} interleaved rounds, an epoch each"
     print(f"`{line}`\n" if markdown or not sys.stdout.isatty() else f"{line}\n")
     print_table(COLUMNS, rows, ("loader",), markdown)
     print(f"\n{comparison.setting}; {rounds}.")
     print(f"{data['hardware']}; {', '.join(f'{k} {v}' for k, v in data['versions'].items())}.")
+
+
+def loader_cells(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """Write a loader's figures, as the JSON file has them, for a row of the table."""
+    rate = result["images_per_second"]
+    lower, upper = rate["quartiles"]
+    quartiles = f"{lower:,.1f}-{upper:,.1f}"
+    return result["loader"], f"{rate['median']:,.1f}", quartiles, f"{result['ratio']:.2f}"

@@ -105,8 +105,8 @@ class KernelWarehouse:
             stores.setdefault(self.store(path), {})[path] = taken
         made: dict[str, nn.Module] = {}
         for store, taken_in in stores.items():
-            share = store.budget if store.budget >= 1 or store.budget <= 0 else 1 / store.budget
-            if share < 1 or abs(share - round(share)) > 1e-6:
+            whole = store.budget if store.budget >= 1 or store.budget <= 0 else 1 / store.budget
+            if whole < 1 or abs(whole - round(whole)) > 1e-6:
                 raise PeerError(
                     "the budget of a warehouse must be a whole number of 1 or more, or one over a "
                     f"whole number, got {store}"

@@ -16,7 +16,7 @@ def create_network(
     num_classes: int,
     arch_args: dict[str, Any],
     reset_head: bool = False,
-) -> Any:
+) -> nn.Module:
     """Return ``timm.create_model(arch, ...)``.
 
     Args:
@@ -46,7 +46,7 @@ def create_network(
         ) from error
     if reset_head and not pretrained and type(network.get_classifier()) is nn.Linear:
         network.reset_classifier(num_classes)
-    return network
+    return network  # type: ignore[no-any-return]
 
 
 def compile_network(network: nn.Module, backend: bool | str) -> None:

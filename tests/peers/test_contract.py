@@ -244,7 +244,7 @@ def test_exports_from_torch_with_the_batch_size_open(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["test_condconv_resnet", "test_kwhalf_resnet", "test_kw_resnet"])
 def test_reset_head_leaves_dynamic_classifiers_as_they_are(name: str) -> None:
-    made = create_network(name, False, 10, {}, reset_head=True)
+    made: Any = create_network(name, False, 10, {}, reset_head=True)
     expected: Any = timm.create_model(name, num_classes=10)
     assert type(made.get_classifier()) is type(expected.get_classifier())
     assert parameters(made) == parameters(expected)
