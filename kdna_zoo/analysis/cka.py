@@ -22,10 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from kdna_zoo.analysis.hsic import SMALLEST_BATCH, HsicSums
+from kdna_zoo.analysis.kinds import CKA, check_version, kind_of, mark
 from kdna_zoo.analysis.layer_outputs import Grams
 from kdna_zoo.errors import UserError
-
-FORMAT, VERSION = "kdna-zoo cka", 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +59,7 @@ class Cka:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as plain JSON types; None in place of NaN."""
         return {
-            "format": FORMAT,
-            "version": VERSION,
+            **mark(CKA),
             "networks": list(self.networks),
             "about": self.about,
             "images": self.images,
@@ -82,13 +80,9 @@ class Cka:
         Raises:
             UserError: If it is something else, of another version, or incomplete.
         """
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
+        if kind_of(data) != CKA:
             raise UserError(f"{origin} is not what `kdna-zoo cka` writes beside its picture")
-        if data.get("version") != VERSION:
-            raise UserError(
-                f"{origin} is of version {data.get('version')!r}, and this kdna-zoo reads version "
-                f"{VERSION}: measure again, or use the kdna-zoo that wrote it"
-            )
+        check_version(data, origin)
         try:
             values = [[nan if v is None else float(v) for v in row] for row in data["matrix"]]
             first, second = data["networks"]

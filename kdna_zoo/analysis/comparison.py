@@ -9,6 +9,7 @@ import torch
 
 from kdna_zoo.analysis.benchmark import Measurement, Times, measure
 from kdna_zoo.analysis.contenders import Contender, Runner, Setting, make_runner
+from kdna_zoo.analysis.kinds import BENCH, mark
 from kdna_zoo.analysis.machine import hardware, versions
 from kdna_zoo.analysis.memory import peak_on_cpu, peak_on_cuda
 from kdna_zoo.errors import KdnaZooError, UserError
@@ -58,6 +59,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain JSON types, each round's figures included."""
         return {
+            **mark(BENCH),
             **asdict(self.setting),
             **self.machine,
             "rounds": len(self.order),

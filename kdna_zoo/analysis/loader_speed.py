@@ -15,6 +15,8 @@ import torch
 from timm.data import ImageDataset, create_loader
 
 from kdna_zoo.analysis.benchmark import Measurement, Times, measure
+from kdna_zoo.analysis.kinds import LOADERS as KIND
+from kdna_zoo.analysis.kinds import mark
 from kdna_zoo.analysis.machine import hardware, versions
 from kdna_zoo.data import ImageData
 
@@ -81,6 +83,7 @@ class LoaderComparison:
                 }
             )
         return {
+            **mark(KIND),
             **asdict(self.setting),
             "order": [list(turns) for turns in self.measurement.order],
             "hardware": hardware("cpu"),

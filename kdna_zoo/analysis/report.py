@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from kdna_zoo.analysis.accuracy import CAVEAT, COLUMNS, Accuracy, as_cells
 from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
+from kdna_zoo.analysis.kinds import BENCH, CKA, COMPARE, LOADERS, check_version, kind_of
 from kdna_zoo.errors import UserError
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -71,23 +72,19 @@ def make_section(file: Path) -> Section:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
-    kind = next((make for keys, make in KINDS.items() if has_all(data, keys)), None)
+    kind = kind_of(data)
     if kind is None:
         raise UserError(
             f"{file} is no file that a report shows: it takes those of `kdna-zoo bench --json"
             " FILE`, `kdna-zoo cka` and `kdna-zoo compare RUN ... --json`"
         )
+    check_version(data, str(file))
     try:
-        return kind(data, file)
+        return KINDS[kind](data, file)
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"{file} is damaged or of another version of kdna-zoo ({type(error).__name__}: {error})"
         ) from error
-
-
-def has_all(data: Any, keys: Sequence[str]) -> bool:
-    """Whether data is a mapping with these keys."""
-    return isinstance(data, dict) and all(key in data for key in keys)
 
 
 def _bench(data: Mapping[str, Any], file: Path) -> Section:
@@ -210,9 +207,9 @@ def _drawn(draw: Callable[[Path], None]) -> str:
         return f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-KINDS: dict[tuple[str, ...], Callable[[Mapping[str, Any], Path], Section]] = {
-    ("results", "mode", "order"): _bench,
-    ("results", "workers", "order"): _loaders,
-    ("networks", "setting", "runs"): _accuracy,
-    ("networks", "rows", "matrix"): _cka,
+KINDS: dict[str, Callable[[Mapping[str, Any], Path], Section]] = {
+    BENCH: _bench,
+    LOADERS: _loaders,
+    COMPARE: _accuracy,
+    CKA: _cka,
 }

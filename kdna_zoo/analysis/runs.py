@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kdna_zoo.analysis.kinds import COMPARE, check_version, kind_of
 from kdna_zoo.errors import UserError
 from kdna_zoo.sharing import SharingPlan
 
@@ -73,8 +74,9 @@ def read_runs(file: Path) -> list[Run]:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{file} cannot be read: {error}") from error
-    if isinstance(raw, dict) and isinstance(raw.get("runs"), list):
-        if not raw["runs"]:
+    if kind_of(raw) == COMPARE:
+        check_version(raw, str(file))
+        if not isinstance(raw.get("runs"), list) or not raw["runs"]:
             raise UserError(f"{file} is a comparison of no runs")
         return [_read(run, file) for run in raw["runs"]]
     return [_read(raw, file)]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdna_zoo.analysis.kinds import COMPARE, mark
 from kdna_zoo.commands._files import to_write
 from kdna_zoo.commands._options import picture
 from kdna_zoo.commands._output import add_output_options, print_json, print_table
@@ -60,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
         print_json(
             {
                 "command": args.line,
+                **mark(COMPARE),
                 "setting": setting,
                 "reference": reference,
                 "differing_settings": differing,

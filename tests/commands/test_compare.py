@@ -183,7 +183,8 @@ def test_paired_difference() -> None:
         ({"steps": 9}, "no accuracy at its end or no seed: let it validate"),
         ({"arch_args": None}, r"is damaged \(TypeError"),
         ({"arch_args": []}, r"is damaged \(TypeError"),
-        ({"runs": []}, "is a comparison of no runs"),
+        ({"format": "kdna-zoo compare", "version": 1, "runs": []}, "is a comparison of no runs"),
+        ({"format": "kdna-zoo compare"}, r"result\.json is of version None, and this .* version 1"),
     ],
 )
 def test_what_cannot_be_compared(

@@ -35,6 +35,8 @@ OTHER = {**NETWORK, "network": "b_net", "top1": {"0": 0.91, "1": 0.95}}
 DIFFERENCE = {"seeds": [0, 1], "mean": 0.02, "margin": 0.1271, "p": 0.295}
 ACCURACY = {
     "command": "kdna-zoo compare runs --json",
+    "format": "kdna-zoo compare",
+    "version": 1,
     "reference": "a_net",
     "setting": {"data": "Fashion-MNIST", "epochs": 15},
     "differing_settings": {"model.optimizer.lr": [0.1, 0.2]},
@@ -154,6 +156,8 @@ def test_layers_that_are_alike(tmp_path: Path) -> None:
     [
         ("{", "cannot be read: Expecting property name"),
         ("[]", "is no file that a report shows: it takes those of `kdna-zoo bench --json FILE`"),
+        ('{"format": "kdna-zoo fit"}', "is no file that a report shows"),
+        (json.dumps({**ACCURACY, "version": 2}), "x.json is of version 2, and this .* version 1"),
         (json.dumps({**ACCURACY, "runs": [{}]}), "is damaged or of another version .*'arch'"),
         (json.dumps({**ACCURACY, "setting": []}), "is damaged or of another version .*items"),
     ],
