@@ -170,7 +170,7 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
         f"Accuracy: {setting}",
         file.name,
         data.get("command"),
-        (note, *unlike),
+        (note, *data.get("plans", ()), *unlike),
         [(COLUMNS, [as_cells(row, data["reference"]) for row in rows]), (listed, runs)],
         [(_drawn(lambda to: draw_accuracy(rows, to)), "top-1 of each run by network")],
     )

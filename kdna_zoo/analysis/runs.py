@@ -158,6 +158,21 @@ def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return {key: different for key, different in distinct.items() if len(different) > 1}
 
 
+def explain_plans(runs: Iterable[Run]) -> list[str]:
+    """Return a line about each sharing plan that the networks' names have a digest of."""
+    plans = {}
+    for run in runs:
+        given = run.raw["arch_args"].get("plan")
+        if isinstance(given, Mapping):
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                plans[_brief(given)] = SharingPlan.from_dict(dict(given))
+    return [
+        f"plan={digest} is {len(plan)} {'child' if len(plan) == 1 else 'children'}: "
+        + ", ".join(map(str, plan))
+        for digest, plan in plans.items()
+    ]
+
+
 def _in_brackets(arguments: Mapping[str, Any]) -> str:
     return f" ({_written(arguments)})" if arguments else ""
 

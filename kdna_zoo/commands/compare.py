@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     # scipy is slow to import
     from kdna_zoo.analysis.accuracy import CAVEAT, COLUMNS, as_cells, compare_accuracy
-    from kdna_zoo.analysis.runs import differing_settings, find_runs
+    from kdna_zoo.analysis.runs import differing_settings, explain_plans, find_runs
 
     runs = find_runs(args.runs)
     reference = args.reference or _recorded_reference(args.runs, runs) or runs[0].network
@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
                 **mark(COMPARE),
                 "setting": setting,
                 "reference": reference,
+                "plans": explain_plans(runs),
                 "differing_settings": differing,
                 "runs_without_settings": silent,
                 "networks": networks,
@@ -77,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")
     if len(rows) > 1:
         print(CAVEAT.format(len(rows) - 1))
+    for line in explain_plans(runs):
+        print(line)
     for key, values in differing.items():
         print(f"Not one recipe: {key} is {' and '.join(map(str, values))}")
     if silent:

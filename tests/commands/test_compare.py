@@ -135,11 +135,16 @@ def test_a_plan_is_named_by_its_digest(copied: Path, capsys: pytest.CaptureFixtu
     lines = printed(capsys, copied)
     found = re.findall(rf"`{NETWORKS[1]} \(plan=([0-9a-f]{{6}})\)`", lines)
     assert len(set(found)) == 2
+    said = re.findall(
+        r"^plan=(\w+) is 1 child: (layer4\.0\.conv[12]) <- layer4.1.conv2 \(r=4\)$", lines, re.M
+    )
+    assert {digest for digest, _ in said} == set(found)
+    assert {child for _, child in said} == {"layer4.0.conv1", "layer4.0.conv2"}
     for seed, more in (("0", {"norm": "batch"}), ("1", {})):  # a default, written out or not
         file = next((copied / NETWORKS[1] / seed).rglob("result.json"))
         share = {"child": "layer4.0.conv2", "parent": "layer4.1.conv2"}
         edit(file, arch_args={"plan": {"shares": [share], **more}})
-    assert printed(capsys, copied).count("plan=") == 1, "one row"
+    assert printed(capsys, copied).count("(plan=") == 1, "one row"
 
 
 def test_plot(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
