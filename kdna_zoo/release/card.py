@@ -128,7 +128,8 @@ def _validate_command(record: Record, name: str, repo_id: str | None) -> str | N
     recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", record.run.command or "")
     if recipes:
         configs = " ".join(f"--config {recipe}" for recipe in recipes)
-        return f"kdna-zoo validate {configs} {loaded} --model.arch_args null"  # the weights' own
+        exact = " --trainer.precision 32-true" if record.run.precision != "32-true" else ""
+        return f"kdna-zoo validate {configs} {loaded} --model.arch_args null{exact}"  # their own
     places = [place for place in (record.data.hub_id, *(record.data.sources or [])) if place]
     return f"kdna-zoo validate {loaded} --data.path {places[0]}" if places else None
 

@@ -74,6 +74,9 @@ def test_command_that_measures_again(with_record: WithRecord) -> None:
         " --model.arch test_kdna_resnet.fmnist --model.pretrained true --model.arch_args null\n"
         in card
     )
+    mixed = {**make_record()["run"], "command": recipe, "precision": "bf16-mixed"}
+    card = render_card(with_record(run=mixed), Release(tag="fmnist", repo_id="org/x"))
+    assert "--model.arch_args null --trainer.precision 32-true\n" in card, "as it was measured"
     trained = with_record(run={**make_record()["run"], "command": None})
     assert (
         "kdna-zoo validate --model.arch local-dir:. --model.pretrained true"
