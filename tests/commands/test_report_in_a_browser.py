@@ -13,7 +13,7 @@ import pytest
 from kdna_zoo.cli import main
 
 BENCHMARKS = Path(__file__).parents[2] / ".github" / "benchmarks"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), "")
 LOOK = """<script>
 addEventListener("load", () => {
   const seen = {
@@ -25,7 +25,7 @@ addEventListener("load", () => {
 });
 </script>"""
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+pytestmark = pytest.mark.skipif(not BROWSER, reason="no chromium on this machine")
 
 
 def look(page: Path, tmp_path: Path) -> tuple[dict[str, Any], str]:
