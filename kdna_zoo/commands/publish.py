@@ -5,6 +5,7 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +13,13 @@ from typing import TYPE_CHECKING
 from kdna_zoo.errors import UserError
 
 if TYPE_CHECKING:
-    from kdna_zoo.release.checkpoint import TrainedModel
+    from kdna_zoo.release.checkpoint import TrainedModel, Weights
     from kdna_zoo.release.hub import Outcome
     from kdna_zoo.release.options import Release
+    from kdna_zoo.release.record import Record
 
-OF_A_CHECKPOINT = (
-    "to", "overwrite", "weights", "license", "tag_name", "half", "measure", "seeds", "control",
-)  # fmt: skip
+OF_A_CHECKPOINT = ("weights", "license", "tag_name", "half", "measure")
+CONTROL = "control with a kernel of its own in each layer"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -28,7 +29,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="write a checkpoint as a folder that timm loads, or put it on the Hub",
         description="Write a checkpoint of `kdna-zoo fit` as a folder with weights, timm's"
         " config.json, model card, recipe, metrics and licence, and put it on the Hugging Face Hub;"
-        " each is loaded back through timm and compared before it says done. Linux and macOS only.",
+        " each is loaded back through timm and compared before it says done. A folder published"
+        " before goes to the Hub as it is, or takes the figures of later runs (--seeds, --control)"
+        " into its card. Linux and macOS only.",
     )
     parser.add_argument(
         "source", metavar="CKPT", help="the .ckpt file, or a folder published before"
@@ -77,7 +80,7 @@ def _add_release(group: "argparse._ArgumentGroup") -> None:
         ("--control", "the equal-depth control"),
     ):
         group.add_argument(
-            option, metavar="CKPT", nargs="+", default=[], help=f"checkpoints of {what}: the card"
+            option, metavar="CKPT", nargs="+", default=[], help=f"last.ckpt of {what}, for the card"
         )
 
 
@@ -138,12 +141,17 @@ def _check_options(args: argparse.Namespace) -> None:
     if folder:
         parser = argparse.ArgumentParser()
         _add_release(parser.add_argument_group())
-        defaults = {**vars(parser.parse_args([])), "to": None, "overwrite": False}
+        defaults = vars(parser.parse_args([]))
         given = [name for name in OF_A_CHECKPOINT if getattr(args, name) != defaults[name]]
         if given:
             raise UserError(
-                f"{args.source} is a published folder and goes to the Hub as it is:"
+                f"{args.source} is a published folder, whose weights stay as they are:"
                 f" --{given[0].replace('_', '-')} is for a checkpoint"
+            )
+        if bool(args.to) != bool(args.seeds or args.control):
+            raise UserError(
+                f"{args.source} is a published folder: --to FOLDER writes it again with the figures"
+                " of later runs, --seeds or --control; give both, or neither"
             )
     hub_only = [name for name in ("private", "pr", "tag", "overwrite_card") if getattr(args, name)]
     if hub_only and not args.repo:
@@ -159,7 +167,7 @@ def _check_options(args: argparse.Namespace) -> None:
 @contextmanager
 def _folder(args: argparse.Namespace) -> "Iterator[tuple[Path, TrainedModel | None]]":
     """Yield the folder to publish: the given one, a new one, or one for the time being."""
-    if Path(args.source).is_dir():
+    if Path(args.source).is_dir() and not args.to:
         from kdna_zoo.release.folder import check_folder
         from kdna_zoo.release.manifest import describe_folder
 
@@ -168,47 +176,79 @@ def _folder(args: argparse.Namespace) -> "Iterator[tuple[Path, TrainedModel | No
         describe_folder(folder)
         yield folder, None
         return
+    with tempfile.TemporaryDirectory() as scratch:
+        here = args.to and not args.dry_run
+        folder, trained = _write(args, args.to if here else Path(scratch) / "release")
+        if here:
+            print(f"Published {_name(folder)} ({trained.weights} weights) in {folder}")
+        yield folder, trained
+
+
+def _write(args: argparse.Namespace, target: str | Path) -> "tuple[Path, TrainedModel]":
+    """Write the release of a checkpoint, or a published folder again with further figures."""
+    if Path(args.source).is_dir():
+        from kdna_zoo.release.renewal import renew_folder
+
+        return renew_folder(Path(args.source), target, args.overwrite, partial(_renewed, args))
     from kdna_zoo.commands._measure import measure_folder
     from kdna_zoo.release.checkpoint import read_checkpoint
     from kdna_zoo.release.folder import write_folder
 
     trained = read_checkpoint(args.source, args.weights)
     measure = partial(measure_folder, record=trained.record, half=args.half)
-    with tempfile.TemporaryDirectory() as scratch:
-        here = args.to and not args.dry_run
-        folder = write_folder(
-            trained,
-            args.to if here else Path(scratch) / "release",
-            overwrite=args.overwrite,
-            about=_about(args, trained),
-            measure=measure if args.measure or args.half else None,
-        )
-        if here:
-            print(f"Published {_name(folder)} ({trained.weights} weights) in {folder}")
-        yield folder, trained
+    folder = write_folder(
+        trained,
+        target,
+        overwrite=args.overwrite,
+        about=_about(args, trained),
+        measure=measure if args.measure or args.half else None,
+    )
+    return folder, trained
 
 
 def _about(args: argparse.Namespace, trained: "TrainedModel") -> "Release":
-    from kdna_zoo.models.weights import ORGANISATION
-    from kdna_zoo.release.card import release_name
-    from kdna_zoo.release.checkpoint import read_checkpoint
     from kdna_zoo.release.options import Release, make_series
 
     record = trained.record
     tag = args.tag_name or _tag_of_place(args, record.arch)
-    seeds = [record, *(read_checkpoint(file, args.weights).record for file in args.seeds)]
-    control = [read_checkpoint(file, args.weights).record for file in args.control]
-    repo_id = args.repo
-    if args.update_manifest and not repo_id:
-        repo_id = f"{ORGANISATION}/{release_name(record, tag)}"
+    seeds = [record, *_records(args.seeds, args.weights)]
     return Release(
         tag=tag,
         license=args.license,
         half=args.half,
-        repo_id=repo_id,
+        repo_id=_repo_id(args, trained, tag),
         seeds=make_series(record.arch, seeds) if args.seeds or args.control else None,
-        control=make_series("control with a kernel of its own in each layer", control),
+        control=make_series(CONTROL, _records(args.control, args.weights)),
     )
+
+
+def _renewed(args: argparse.Namespace, trained: "TrainedModel", before: "Release") -> "Release":
+    from kdna_zoo.release.options import make_series
+
+    record, weights = trained.record, trained.weights
+    seeds = before.seeds or make_series(record.arch, [record])
+    return replace(
+        before,
+        repo_id=_repo_id(args, trained, before.tag),
+        seeds=make_series(record.arch, _records(args.seeds, weights), seeds),
+        control=make_series(CONTROL, _records(args.control, weights), before.control),
+    )
+
+
+def _records(checkpoints: list[str], weights: "Weights") -> "list[Record]":
+    from kdna_zoo.release.checkpoint import read_checkpoint
+
+    return [read_checkpoint(file, weights).record for file in checkpoints]
+
+
+def _repo_id(args: argparse.Namespace, trained: "TrainedModel", tag: str | None) -> str | None:
+    """Return the repository that the card names: where the weights are or will be."""
+    from kdna_zoo.models.weights import ORGANISATION
+    from kdna_zoo.release.card import release_name
+
+    if args.repo or not args.update_manifest:
+        return str(args.repo) if args.repo else None
+    return f"{ORGANISATION}/{release_name(trained.record, tag)}"
 
 
 def _tag_of_place(args: argparse.Namespace, arch: str) -> str | None:

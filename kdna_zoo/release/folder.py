@@ -57,12 +57,33 @@ def write_folder(
     Raises:
         UserError: The target cannot be used; it is as it was before.
     """
-    target = Path(folder).resolve()
     about = replace(about, license=checked_license(about.license))
+    return write_target(
+        folder, overwrite, lambda fresh: write_files(trained, fresh, about, measure)
+    )
+
+
+def write_target(
+    folder: str | PathLike[str], overwrite: bool, write: Callable[[Path], None]
+) -> Path:
+    """Put a folder of a release in its place once `write` has filled it, or leave all as it was.
+
+    Args:
+        folder: Where to; absent or empty, unless `overwrite`.
+        overwrite: Whether a folder published before may be replaced. Nothing else ever is.
+        write: Fills an empty folder, given as its argument.
+
+    Returns:
+        The folder's absolute path.
+
+    Raises:
+        UserError: The target cannot be used, or not be written.
+    """
+    target = Path(folder).resolve()
     try:
         with replaced_folder(target) as fresh:
             _check_target(target, overwrite)
-            write_files(trained, fresh, about, measure)
+            write(fresh)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {target}: {error}") from error
     return target
@@ -97,6 +118,11 @@ def write_files(
     if record.run.recipe:
         _write(folder / "recipe.yaml", record.run.recipe)
     _write(folder / "LICENSE", license_text(license, record.data.name, record.data.license))
+    write_about(trained, folder, about)
+
+
+def write_about(trained: TrainedModel, folder: Path, about: Release) -> None:
+    """Write the figures and the card of a release, which hold all that may be added to it later."""
     _write(folder / "metrics.json", json.dumps(_figures(trained, about), indent=2))
     _write(folder / "README.md", render_card(trained, about))
 

@@ -56,14 +56,19 @@ class Release:
     control: Series | None = None
 
 
-def make_series(title: str, records: list[Record]) -> Series | None:
+def make_series(title: str, records: list[Record], before: Series | None = None) -> Series | None:
     """Collect the accuracies of several runs; None if there are no runs.
+
+    Args:
+        title: What was trained.
+        records: The runs.
+        before: Runs of the same that were collected earlier.
 
     Raises:
         UserError: One was not measured, or on other images, or two have the same seed.
     """
-    top1: dict[str, float] = {}
-    images = {record.metrics.images for record in records if record.metrics}
+    top1 = dict(before.top1) if before else {}
+    images = {before.images} if before else set()
     for record in records:
         seed = str(record.run.seed)
         if record.metrics is None:
@@ -74,12 +79,13 @@ def make_series(title: str, records: list[Record]) -> Series | None:
         if seed in top1:
             raise UserError(
                 f"two runs of {record.arch} have the seed {seed}: --seeds and --control take each"
-                " seed once, and --seeds the others than that of CKPT"
+                " seed once, and --seeds the others than that of the weights"
             )
         top1[seed] = record.metrics.top1
+        images.add(record.metrics.images)
     if len(images) > 1:
         raise UserError(
-            f"the runs of {records[0].arch} were measured on"
+            f"the runs of {title} were measured on"
             f" {' and '.join(f'{n:,}' for n in sorted(images))} images: a mean needs the same"
         )
     return Series(title, top1, images.pop()) if images else None

@@ -151,7 +151,7 @@ def test_dry_run_and_odd_options(hub: HubDouble, publisher: User, folder: Path) 
         ((folder,), "say where to publish: --to FOLDER, --repo ORG/NAME, or --dry-run"),
         (
             (folder, "--repo", REPO, "--half"),
-            "goes to the Hub as it is: --half is for a checkpoint",
+            "whose weights stay as they are: --half is for a checkpoint",
         ),
         ((folder, "--dry-run", "--private"), "--private is for the Hub: give --repo"),
         (
