@@ -5,21 +5,16 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdna_zoo.errors import UserError
 
 if TYPE_CHECKING:
-    from kdna_zoo.release.checkpoint import TrainedModel, Weights
+    from kdna_zoo.release.checkpoint import TrainedModel
     from kdna_zoo.release.hub import Outcome
-    from kdna_zoo.release.options import Release
-    from kdna_zoo.release.record import Record
 
 OF_A_CHECKPOINT = ("weights", "license", "tag_name", "half", "measure")
-CONTROL = "control with a kernel of its own in each layer"
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -176,88 +171,14 @@ def _folder(args: argparse.Namespace) -> "Iterator[tuple[Path, TrainedModel | No
         describe_folder(folder)
         yield folder, None
         return
+    from kdna_zoo.commands._release import write_release
+
     with tempfile.TemporaryDirectory() as scratch:
         here = args.to and not args.dry_run
-        folder, trained = _write(args, args.to if here else Path(scratch) / "release")
+        folder, trained = write_release(args, args.to if here else Path(scratch) / "release")
         if here:
             print(f"Published {_name(folder)} ({trained.weights} weights) in {folder}")
         yield folder, trained
-
-
-def _write(args: argparse.Namespace, target: str | Path) -> "tuple[Path, TrainedModel]":
-    """Write the release of a checkpoint, or a published folder again with further figures."""
-    if Path(args.source).is_dir():
-        from kdna_zoo.release.renewal import renew_folder
-
-        return renew_folder(Path(args.source), target, args.overwrite, partial(_renewed, args))
-    from kdna_zoo.commands._measure import measure_folder
-    from kdna_zoo.release.checkpoint import read_checkpoint
-    from kdna_zoo.release.folder import write_folder
-
-    trained = read_checkpoint(args.source, args.weights)
-    measure = partial(measure_folder, record=trained.record, half=args.half)
-    folder = write_folder(
-        trained,
-        target,
-        overwrite=args.overwrite,
-        about=_about(args, trained),
-        measure=measure if args.measure or args.half else None,
-    )
-    return folder, trained
-
-
-def _about(args: argparse.Namespace, trained: "TrainedModel") -> "Release":
-    from kdna_zoo.release.options import Release, make_series
-
-    record = trained.record
-    tag = args.tag_name or _tag_of_place(args, record.arch)
-    seeds = [record, *_records(args.seeds, args.weights)]
-    return Release(
-        tag=tag,
-        license=args.license,
-        half=args.half,
-        repo_id=_repo_id(args, trained, tag),
-        seeds=make_series(record.arch, seeds) if args.seeds or args.control else None,
-        control=make_series(CONTROL, _records(args.control, args.weights)),
-    )
-
-
-def _renewed(args: argparse.Namespace, trained: "TrainedModel", before: "Release") -> "Release":
-    from kdna_zoo.release.options import make_series
-
-    record, weights = trained.record, trained.weights
-    seeds = before.seeds or make_series(record.arch, [record])
-    return replace(
-        before,
-        repo_id=_repo_id(args, trained, before.tag),
-        seeds=make_series(record.arch, _records(args.seeds, weights), seeds),
-        control=make_series(CONTROL, _records(args.control, weights), before.control),
-    )
-
-
-def _records(checkpoints: list[str], weights: "Weights") -> "list[Record]":
-    from kdna_zoo.release.checkpoint import read_checkpoint
-
-    return [read_checkpoint(file, weights).record for file in checkpoints]
-
-
-def _repo_id(args: argparse.Namespace, trained: "TrainedModel", tag: str | None) -> str | None:
-    """Return the repository that the card names: where the weights are or will be."""
-    from kdna_zoo.models.weights import ORGANISATION
-    from kdna_zoo.release.card import release_name
-
-    if args.repo or not args.update_manifest:
-        return str(args.repo) if args.repo else None
-    return f"{ORGANISATION}/{release_name(trained.record, tag)}"
-
-
-def _tag_of_place(args: argparse.Namespace, arch: str) -> str | None:
-    """Return what follows ``NETWORK.`` in the name of the folder or of the repository."""
-    for place in (args.to, args.repo):
-        network, _, tag = Path(place or "").name.partition(".")
-        if network == arch and tag:
-            return tag
-    return None
 
 
 def _push(args: argparse.Namespace, folder: Path) -> "Outcome":

@@ -4,10 +4,8 @@ import math
 import time
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
-from timm.scheduler.scheduler import Scheduler
 from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
@@ -22,14 +20,9 @@ from kdna_zoo.training.mixing import MixConfig
 from kdna_zoo.training.network import compile_network, create_network, published_as
 from kdna_zoo.training.nonfinite import HOW_TO_GO_ON
 from kdna_zoo.training.objective import Objective
-from kdna_zoo.training.optim import (
-    OptimizerConfig,
-    ScheduleConfig,
-    build_optimizer,
-    build_schedule,
-)
+from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig
+from kdna_zoo.training.optimization import TimmOptimization
 from kdna_zoo.training.record import make_record, time_spent
-from kdna_zoo.training.updates import count_updates
 
 DEFAULT_OPTIMIZER = OptimizerConfig()
 DEFAULT_SCHEDULE = ScheduleConfig()
@@ -38,7 +31,7 @@ NO_MIX = MixConfig()
 NO_TEACHER = DistillationConfig()
 
 
-class ImageClassifier(pl.LightningModule):
+class ImageClassifier(TimmOptimization):
     """Train and evaluate any network that timm knows.
 
     Args:
@@ -79,7 +72,7 @@ class ImageClassifier(pl.LightningModule):
         optimizer: OptimizerConfig = DEFAULT_OPTIMIZER,
         schedule: ScheduleConfig = DEFAULT_SCHEDULE,
     ) -> None:
-        super().__init__()
+        super().__init__(optimizer, schedule)
         self.objective = Objective(num_classes, label_smoothing, loss, mix, distillation)
         self.pretrained = pretrained
         network: Any = create_network(
@@ -97,16 +90,12 @@ class ImageClassifier(pl.LightningModule):
             self.model.to(memory_format=torch.channels_last)
         if compile:
             compile_network(self.model, compile)
-        self.optimizer_config = optimizer
-        self.schedule_config = schedule
-        self._chosen_groups: list[dict[str, Any]] = []  # the optimizer's options, as asked for
         self.val_metrics = make_metrics(num_classes).clone(prefix="val/")
         self.test_metrics = make_metrics(num_classes).clone(prefix="test/")
         self.run_info: dict[str, Any] = {}  # what the command line adds to the run's record
         self.measured: tuple[int, dict[str, float]] | None = None  # at which step, and what
         self.started = self.resumed = time.time()
         self.seconds_before = 0.0  # what a resumed run took until its checkpoint
-        self.updates_per_epoch = self.planned_updates = 0
 
     def setup(self, stage: str) -> None:
         """Check that what is evaluated without training are real weights on their own classes."""
@@ -173,37 +162,6 @@ class ImageClassifier(pl.LightningModule):
                 f"(epoch {self.current_epoch}); {HOW_TO_GO_ON}"
             )
         self.measured = (self.global_step, values)
-
-    def configure_optimizers(self) -> Any:
-        """Return timm's optimizer, with its schedule stepped after every update."""
-        optimizer = build_optimizer(self.model, self.optimizer_config)
-        self.planned_updates, self.updates_per_epoch = count_updates(self.trainer)
-        counts = self.planned_updates, self.updates_per_epoch
-        scheduler = build_schedule(optimizer, self.schedule_config, *counts)
-        self._chosen_groups = [
-            {key: value for key, value in group.items() if key != "params"}
-            for group in optimizer.param_groups
-        ]
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
-
-    def on_train_start(self) -> None:
-        """Let a resumed run go on with the options of this command, not of its checkpoint."""
-        optimizers, schedulers = self.trainer.optimizers, self.trainer.lr_scheduler_configs
-        if not isinstance(schedulers[0].scheduler, Scheduler):
-            return  # Lightning's search for a learning rate, which brings its own
-        for group, chosen in zip(optimizers[0].param_groups, self._chosen_groups, strict=True):
-            group.update(chosen)
-        self.lr_scheduler_step(schedulers[0].scheduler, None)
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """Step timm's schedule, which is told the update, or one of torch."""
-        if isinstance(scheduler, Scheduler):
-            scheduler.step_update(num_updates=self.global_step)
-        else:
-            super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the run's record into the checkpoint, as plain JSON types, if it is a good one."""
