@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import torch
 from torch import nn
@@ -197,15 +197,22 @@ def _agree(args: argparse.Namespace, network: nn.Module, other: nn.Module) -> No
             f"{args.name} takes {ours[0]} channels and {args.against} {theirs[0]}: they cannot see "
             "the same images"
         )
-    keys = ("input_size", "mean", "std", "interpolation", "crop_pct")
-    first, second = (net.pretrained_cfg for net in (network, other))
-    differ = [key for key in keys if first.get(key) != second.get(key)]  # type: ignore[operator, union-attr]
+    first, second = _preparation(network), _preparation(other)
+    differ = [key for key in first if first[key] != second[key]]
     if differ:
         print(
             f"kdna-zoo: both networks see images as {args.name} wants them; {args.against} has "
             f"another {', '.join(differ)}",
             file=sys.stderr,
         )
+
+
+def _preparation(network: nn.Module) -> dict[str, Any]:
+    """Return how the network wants its images; a config.json has lists where timm has tuples."""
+    config = cast(dict[str, Any], network.pretrained_cfg)
+    keys = ("input_size", "mean", "std", "interpolation", "crop_pct")
+    found = {key: config.get(key) for key in keys}
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
 
 
 def _told(loader: Iterable[Any], tell: Callable[[str], None]) -> Iterator[Any]:

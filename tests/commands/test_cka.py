@@ -74,13 +74,16 @@ def test_against_another(capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
-def test_published_networks_have_their_weights(tmp_path: Path) -> None:
+def test_published_networks_have_their_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     torch.manual_seed(5)
     model = timm.create_model("test_kdna_resnet", num_classes=7)
     save_for_hf(model, str(tmp_path / "net"), safe_serialization=True)
     data = run(f"local-dir:{tmp_path}/net", "--against", "test_kdna_resnet", *FEW)
     assert data["weights"] == ["pretrained", "random"]
     assert "random weights of test_kdna_resnet" in data["about"]
+    assert "has another" not in capsys.readouterr().err, "a list of means is that tuple of means"
     first = run(f"local-dir:{tmp_path}/net", *FEW)
     assert run(f"local-dir:{tmp_path}/net", *FEW, "--out", "cka.svg")["matrix"] == first["matrix"]
     assert first["matrix"] != run("test_kdna_resnet", *FEW)["matrix"]
