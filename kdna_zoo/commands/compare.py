@@ -22,7 +22,7 @@ def add_parser(subparsers: Any) -> None:
         help="compare the accuracy of networks over seeds",
         description="Gather finished runs by network: top-1 at the end of each run, mean and "
         "standard deviation over the seeds, and the difference to one network, paired by seed, "
-        "with its 95 %% confidence interval and the p-value of Student's paired t-test. The runs "
+        "with its 95 % confidence interval and the p-value of Student's paired t-test. The runs "
         "must have the same data, epochs and batch.",
     )
     parser.add_argument(
