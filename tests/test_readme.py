@@ -7,10 +7,13 @@ import statistics
 from pathlib import Path
 
 import pytest
+import timm
 
 from kdna_zoo import cli
 from kdna_zoo.analysis.accuracy import Accuracy, as_cells
+from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
+from kdna_zoo.analysis.kinds import BENCH, CKA, COMPARE, LOADERS, kind_of
 from kdna_zoo.commands._loaders import loader_cells
 from kdna_zoo.commands.bench import cells
 from kdna_zoo.models.weights import read_manifest
@@ -106,16 +109,43 @@ def test_figures_are_those_of_the_weights() -> None:
 def test_rows_of_measurements_are_those_of_the_files(file: Path) -> None:
     data = json.loads(file.read_text(encoding="utf-8"))
     rows: list[tuple[str, ...]] = []
-    if "mode" in data:
+    kind = kind_of(data)
+    if kind == BENCH:
         rows += [cells(result) for result in Comparison.from_dict(data).results]
-    elif "workers" in data:
+    elif kind == LOADERS:
         rows += map(loader_cells, data["results"])
-    else:
+    elif kind == COMPARE:
         for accuracy in map(Accuracy.from_dict, data["networks"]):
             network, *others = as_cells(accuracy, data["reference"])
             rows.append((f"`{network}`", *others))
+    else:
+        assert kind == CKA  # figures in sentences, see below
+        return
+    assert rows
     for row in rows:
         assert f"| {' | '.join(row)} |" in README
+
+
+def test_quoted_similarities_are_those_of_the_files() -> None:
+    one, two = (
+        Cka.from_dict(json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8")))
+        for name in ("cka", "cka_against")
+    )
+    assert two.rows == two.columns == one.rows
+
+    def between(child: str, parent: str) -> str:
+        return f"{one.matrix[one.rows.index(child), one.rows.index(parent)]:.2f}"
+
+    published = timm.create_model("kdna_resnet18").sharing_plan
+    least, *_, most = sorted((between(s.child, s.parent), s.child, s.parent) for s in published)
+    same = two.matrix.diagonal()
+    last = two.rows[int(same.argmin())]
+    text = " ".join(README.split())
+    assert f"stay alike (mean CKA {same.mean():.2f})" in text
+    assert f"(`{last}` {same.min():.2f})" in text
+    neighbours = "layer4.1.conv1", "layer4.2.conv1"
+    assert f"(`{neighbours[0]}` with `{neighbours[1]}`, {between(*neighbours)})" in text
+    assert f"({least[0]} for `{least[1]}` with `{least[2]}` to {most[0]})" in text
 
 
 def test_links_to_files_lead_somewhere() -> None:
