@@ -94,14 +94,23 @@ def test_the_table_is_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == table[1], "run `kdna-zoo models` and paste its table"
 
 
+def over_seeds(top1: dict[str, float]) -> str:
+    values = [100 * value for value in top1.values()]
+    spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.2f}{spread} ({len(values)})"
+
+
 def test_figures_are_those_of_the_weights() -> None:
     for name, weights in read_manifest().items():
         figures = json.loads((ROOT / "hub" / name / "metrics.json").read_text(encoding="utf-8"))
         assert weights.metrics is not None
-        control = "not trained yet"
-        if figures.get("control"):
-            control = f"{100 * statistics.mean(figures['control']['top1'].values()):.2f} %"
-        row = (f"`{name}`", f"{100 * weights.metrics['top1']:.2f} %", control)
+        network = figures["seeds"] or {"top1": {"0": figures["metrics"]["top1"]}}
+        row = (
+            f"`{name}`",
+            f"{100 * weights.metrics['top1']:.2f} %",
+            over_seeds(network["top1"]),
+            over_seeds(figures["control"]["top1"]) if figures["control"] else "not trained yet",
+        )
         assert f"| {' | '.join(row)} |" in README
 
 
