@@ -110,7 +110,7 @@ def make_runner(contender: Contender, setting: Setting) -> Runner:
         images = images.to(memory_format=torch.channels_last)
     forward: Callable[[torch.Tensor], torch.Tensor] = model
     if contender.form == "compiled":
-        forward = torch.compile(model, dynamic=False)
+        forward = _compiled(model)
     if setting.mode == "infer":
         return _inference(model, forward, images.to(DTYPES[setting.dtype]))
     return _training(model, forward, images, DTYPES[setting.dtype])
@@ -169,6 +169,18 @@ def _in_form(model: nn.Module, form: str, setting: Setting) -> nn.Module:
 
 
 TRAINABLE = tuple(form for form in FORMS if not form.startswith("fused"))
+
+
+def _compiled(model: nn.Module) -> Callable[..., Any]:
+    """Compile a network, or fail: never fall back to what is eager in all but its name.
+
+    Networks of one class are recompilations of its forward, and torch runs those past its limit
+    eagerly with no more than a warning.
+    """
+    limits = torch._dynamo.config
+    limits.recompile_limit = limits.accumulated_recompile_limit
+    limits.fail_on_recompile_limit_hit = True
+    return torch.compile(model, dynamic=False)
 
 
 def _inference(model: nn.Module, forward: Callable[..., Any], images: torch.Tensor) -> Runner:

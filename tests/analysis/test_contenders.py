@@ -4,6 +4,7 @@ import pytest
 import timm
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import kdna_zoo  # noqa: F401  registers the names
@@ -127,6 +128,17 @@ def test_bfloat16(mode: str) -> None:
     with nn.modules.module.register_module_forward_hook(note):
         runner.step()
     assert set(seen) == {torch.bfloat16}
+
+
+def test_each_of_many_compiled_networks_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks of one class are recompilations of its forward, which torch limits to eight."""
+    torch.compiler.reset()
+    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 1)
+    monkeypatch.setattr("torch._dynamo.config.fail_on_recompile_limit_hit", False)
+    before = counters["stats"]["unique_graphs"]
+    for name in ("test_kdna_resnet", "own:test_kdna_resnet"):
+        make_runner(Contender(name, "compiled"), SMALL).step()
+    assert counters["stats"]["unique_graphs"] == before + 2
 
 
 def test_fused_forms_do_not_train() -> None:

@@ -12,4 +12,5 @@ def test_help_is_complete_and_clean(command: str, capsys: pytest.CaptureFixture[
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: kdna-zoo {command}")
-    assert "%%" not in text and "%(" not in text
+    assert "%%" not in text
+    assert "%(" not in text
