@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -270,3 +271,5 @@ def _report_plan(args: argparse.Namespace, cka: Cka, plan: SharingPlan) -> None:
     before = sum(p.numel() for p in network.parameters())
     after = sum(p.numel() for p in share_kernels(network, plan).parameters())
     print(f"\nSaves {1 - after / before:.1%} of {before:,} parameters, adapters counted.")
+    print("Train with it: a KernelDNA network of these depths, and")
+    print(f"--model.arch_args.plan {shlex.quote(json.dumps(plan.to_dict()))}")

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,10 @@ def test_a_plan(capsys: pytest.CaptureFixture[str]) -> None:
     after = sum(p.numel() for p in share_kernels(model, plan).parameters())
     assert 1 - after / before >= 0.03
     assert f"Saves {1 - after / before:.1%} of {before:,} parameters, adapters counted." in out
+    option, written = out.splitlines()[-1].split(" ", 1)
+    assert option == "--model.arch_args.plan"
+    (written,) = shlex.split(written)
+    assert SharingPlan.from_dict(json.loads(written)) == plan
 
 
 def test_what_cannot_be_suggested_is_said_before_anything_is_measured(
