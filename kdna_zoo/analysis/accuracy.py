@@ -18,11 +18,16 @@ from kdna_zoo.analysis.runs import Run
 from kdna_zoo.errors import UserError, did_you_mean
 
 CONFIDENCE = 0.95
-CAVEAT = (
-    "p: Student's paired t-test, not corrected for the {} comparisons; a few seeds show only"
-    " differences that are large against their spread"
-)
 COLUMNS = ("network", "parameters", "seeds (n)", "top-1 %", "difference", "p")  # of `as_cells`
+
+
+def caveat(comparisons: int) -> str:
+    """Say what the p-values of so many comparisons are, and what they are not."""
+    corrected = f", not corrected for the {comparisons} comparisons" if comparisons > 1 else ""
+    return (
+        f"p: Student's paired t-test{corrected}; a few seeds show only differences that are large"
+        " against their spread"
+    )
 
 
 @dataclass(frozen=True)

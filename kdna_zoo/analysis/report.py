@@ -14,7 +14,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kdna_zoo.analysis.accuracy import CAVEAT, COLUMNS, Accuracy, as_cells
+from kdna_zoo.analysis.accuracy import COLUMNS, Accuracy, as_cells, caveat
 from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
 from kdna_zoo.analysis.kinds import BENCH, CKA, COMPARE, LOADERS, check_version, kind_of
@@ -158,7 +158,7 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
     listed = ("run", "seed", "top-1 %", "seconds", "hardware", "commit", "command")
     note = (
         f"mean ± standard deviation over the seeds; difference to {data['reference']}, paired by"
-        f" seed, with its 95 % confidence interval; {CAVEAT.format(len(rows) - 1)}"
+        f" seed, with its 95 % confidence interval; {caveat(len(rows) - 1)}"
     )
     unlike = [
         f"not one recipe: {key} is {' and '.join(map(str, values))}"

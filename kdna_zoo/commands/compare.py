@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Compare and print."""
     # scipy is slow to import
-    from kdna_zoo.analysis.accuracy import CAVEAT, COLUMNS, as_cells, compare_accuracy
+    from kdna_zoo.analysis.accuracy import COLUMNS, as_cells, caveat, compare_accuracy
     from kdna_zoo.analysis.runs import differing_settings, explain_plans, find_runs
 
     runs = find_runs(args.runs)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     print_table(COLUMNS, table, text=COLUMNS[:1], markdown=args.markdown)
     print(f"\n{', '.join(f'{key} {value}' for key, value in runs[0].setting.items())}")
     if len(rows) > 1:
-        print(CAVEAT.format(len(rows) - 1))
+        print(caveat(len(rows) - 1))
     for line in explain_plans(runs):
         print(line)
     for key, values in differing.items():

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kdna_zoo.analysis.accuracy import Difference, paired_difference
+from kdna_zoo.analysis.accuracy import Difference, caveat, paired_difference
 from kdna_zoo.cli import main
 from tests.training.support import fit
 
@@ -206,3 +206,8 @@ def test_mistakes(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "no run is of resnet10; did you mean resnet10t" in capsys.readouterr().err
     assert main(["compare", str(tmp_path)]) == 2
     assert "there is no result.json in" in capsys.readouterr().err
+
+
+def test_only_several_comparisons_want_a_correction() -> None:
+    assert "not corrected for the 12 comparisons" in caveat(12)
+    assert "corrected" not in caveat(1)
