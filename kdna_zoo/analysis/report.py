@@ -18,6 +18,7 @@ from kdna_zoo.analysis.accuracy import COLUMNS, Accuracy, as_cells, caveat
 from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.analysis.comparison import Comparison
 from kdna_zoo.analysis.kinds import BENCH, CKA, COMPARE, LOADERS, check_version, kind_of
+from kdna_zoo.analysis.runs import in_brackets
 from kdna_zoo.errors import UserError
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -145,7 +146,7 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
     setting = ", ".join(f"{key} {value}" for key, value in data["setting"].items())
     runs = [
         (
-            f"{run['arch']} {run['arch_args'] or ''}",
+            run["arch"] + in_brackets(run["arch_args"] or {}),
             str(run["seed"]),
             f"{100 * run['final']['top1']:.2f}",
             f"{run['seconds']:,.0f}",

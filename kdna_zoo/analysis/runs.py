@@ -112,7 +112,7 @@ def _run_of(raw: Mapping[str, Any], file: Path) -> Run:
         "effective batch": raw["batch_size"] * raw["accumulate"] * raw["devices"],
     }
     return Run(
-        network=raw["arch"] + _in_brackets(raw["arch_args"]),
+        network=raw["arch"] + in_brackets(raw["arch_args"]),
         parameters=raw["parameters"],
         seed=raw["seed"],
         top1=final["top1"],
@@ -138,7 +138,7 @@ def _named(runs: list[Run]) -> list[Run]:
         replace(
             run,
             network=run.raw["arch"]
-            + _in_brackets({k: v for k, v in run.raw["arch_args"].items() if k not in common}),
+            + in_brackets({k: v for k, v in run.raw["arch_args"].items() if k not in common}),
             setting={**run.setting, "arguments": shared},
         )
         for run in runs
@@ -173,7 +173,8 @@ def explain_plans(runs: Iterable[Run]) -> list[str]:
     ]
 
 
-def _in_brackets(arguments: Mapping[str, Any]) -> str:
+def in_brackets(arguments: Mapping[str, Any]) -> str:
+    """Write a network's arguments behind its name; none are nothing."""
     return f" ({_written(arguments)})" if arguments else ""
 
 
