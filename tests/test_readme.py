@@ -17,6 +17,7 @@ from kdna_zoo.analysis.kinds import BENCH, CKA, COMPARE, LOADERS, kind_of
 from kdna_zoo.commands._loaders import loader_cells
 from kdna_zoo.commands.bench import cells
 from kdna_zoo.models.weights import read_manifest
+from kdna_zoo.sharing import SharingPlan
 from kdna_zoo.training import command
 
 ROOT = Path(__file__).parent.parent
@@ -155,6 +156,17 @@ def test_quoted_similarities_are_those_of_the_files() -> None:
     neighbours = "layer4.1.conv1", "layer4.2.conv1"
     assert f"(`{neighbours[0]}` with `{neighbours[1]}`, {between(*neighbours)})" in text
     assert f"({least[0]} for `{least[1]}` with `{least[2]}` to {most[0]})" in text
+
+
+def test_the_plan_that_was_trained_is_the_suggested_one() -> None:
+    cka, accuracy = (
+        json.loads((BENCHMARKS / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("cka_plan", "accuracy_plans")
+    )
+    plans = [run["arch_args"]["plan"] for run in accuracy["runs"] if "plan" in run["arch_args"]]
+    assert len(plans) == 3
+    for plan in plans:
+        assert SharingPlan.from_dict(plan) == SharingPlan.from_dict(cka["plan"])
 
 
 def test_links_to_files_lead_somewhere() -> None:
