@@ -10,9 +10,9 @@ have a faster way:
   share one matrix product with the K kernels, and the K outputs are mixed;
 * on a CPU, samples one by one are faster than groups, which oneDNN computes without its best
   algorithms;
-* on a GPU in half precision, cuDNN computes the groups one after the other, and so it does in
-  float32 where the map has few pixels: a batched matrix product over the unfolded input takes a
-  half to a tenth of the time (H200, torch 2.11), and more memory.
+* on a GPU in half precision, the time of the groups grows with their number, as if cuDNN took one
+  after the other, and in float32 too where the map has few pixels: a batched matrix product over
+  the unfolded input takes a half of it or less (H200, torch 2.11), and more memory.
 
 Shapes: N batch, I input channels (over groups), O output channels, K kernel size, H W.
 """
