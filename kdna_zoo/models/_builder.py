@@ -70,11 +70,13 @@ def build_kdna(
         make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
         pretrained: Load published weights, of the default tag unless another is asked for.
         feature_cfg: How timm's builder takes the base network apart for ``features_only``.
-        **kwargs: Arguments of timm's builder and of the base network, and three that change the
-            plan. ``attn_norm``: the norm inside the channel attention, ``"batch"`` or ``"layer"``.
-            ``ablation``: a control of `kdna_zoo.sharing.ablation`, such as ``"shared_channel"``.
-            ``plan``: another plan in place of the published one, as what `SharingPlan.to_dict`
-            returns: timm writes arguments beside the weights, and can only write plain types.
+        **kwargs: Arguments of timm's builder and of the base network, and four of our own. Three
+            change the plan. ``attn_norm``: the norm inside the channel attention, ``"batch"`` or
+            ``"layer"``. ``ablation``: a control of `kdna_zoo.sharing.ablation`, such as
+            ``"shared_channel"``. ``plan``: another plan in place of the published one, as what
+            `SharingPlan.to_dict` returns: timm writes arguments beside the weights, and can only
+            write plain types. And ``fix_group_fanout=False`` starts depthwise and other grouped
+            kernels as torchvision and most of the peers do, see `start_by_whole_fan_out`.
 
     Raises:
         PlanError: If there is no such norm or control, or the plan is none or does not fit.
@@ -85,9 +87,12 @@ def build_kdna(
         attn_norm: NormName | None = None,
         ablation: str = "full",
         plan: Mapping[str, Any] | None = None,
+        fix_group_fanout: bool = True,
         **model_args: Any,
     ) -> nn.Module:
         network = make_base(base, model_args)
+        if not fix_group_fanout:
+            start_by_whole_fan_out(network)
         chosen = ablate(make_plan(network) if plan is None else _read_plan(plan), ablation)
         return share_kernels(network, replace(chosen, norm=attn_norm) if attn_norm else chosen)
 
@@ -147,6 +152,18 @@ def make_base(base: Callable[..., nn.Module], model_args: dict[str, Any]) -> nn.
     network.base_arch = base.__name__  # type: ignore[assignment]  # timm's name of it
     network.base_args = model_args  # type: ignore[assignment]  # and its arguments
     return network
+
+
+def start_by_whole_fan_out(network: nn.Module) -> None:
+    """Draw grouped kernels anew: normal, with variance 2 / (O K K).
+
+    timm takes the fan-out of a group in place of the layer's, O / groups, as TensorFlow's networks
+    do. Before a batch norm the scale of a kernel changes no output, but the smaller kernel learns
+    faster.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 def count_blocks(network: nn.Module, *stages: str) -> dict[str, int]:

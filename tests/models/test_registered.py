@@ -146,3 +146,17 @@ def test_no_weights_are_claimed_that_do_not_exist() -> None:
         timm.create_model("test_kdna_resnet", pretrained=True)
     with pytest.raises(WeightsError, match=r"kdna_resnet18 has no tag 'in22k'\. Tags with weights"):
         timm.create_model("kdna_resnet18.in22k")
+
+
+@pytest.mark.parametrize("ablation", ["own", "full"])
+def test_depthwise_kernels_start_by_the_fan_out_of_the_layer_where_asked(ablation: str) -> None:
+    name = "test_kdna_mobilenetv2"
+    timms = timm.create_model(name, ablation=ablation)
+    other = timm.create_model(name, ablation=ablation, fix_group_fanout=False)
+    assert other.sharing_plan == timms.sharing_plan
+    for path, conv in timms.named_modules():
+        if isinstance(conv, nn.Conv2d):
+            spread = (other.get_submodule(path).weight.std() / conv.weight.std()).item()
+            assert spread == pytest.approx(conv.groups**-0.5, rel=0.25), path
+    # The base that costs are compared with is timm's own, which has no such argument.
+    assert timm.create_model(other.base_arch, **other.base_args)
