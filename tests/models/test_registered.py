@@ -157,6 +157,6 @@ def test_depthwise_kernels_start_by_the_fan_out_of_the_layer_where_asked(ablatio
     for path, conv in timms.named_modules():
         if isinstance(conv, nn.Conv2d):
             spread = (other.get_submodule(path).weight.std() / conv.weight.std()).item()
-            assert spread == pytest.approx(conv.groups**-0.5, rel=0.25), path
+            assert spread == pytest.approx(conv.groups**-0.5, rel=0.5), path
     # The base that costs are compared with is timm's own, which has no such argument.
     assert timm.create_model(other.base_arch, **other.base_args)
