@@ -76,7 +76,7 @@ def build_kdna(
             ``"shared_channel"``. ``plan``: another plan in place of the published one, as what
             `SharingPlan.to_dict` returns: timm writes arguments beside the weights, and can only
             write plain types. And ``fix_group_fanout=False`` starts depthwise and other grouped
-            kernels as torchvision and most of the peers do, see `start_by_whole_fan_out`.
+            kernels as torchvision, ODConv and KernelWarehouse do, see `start_by_whole_fan_out`.
 
     Raises:
         PlanError: If there is no such norm or control, or the plan is none or does not fit.
