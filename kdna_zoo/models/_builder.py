@@ -14,6 +14,7 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import PretrainedCfg, build_model_with_cfg, generate_default_cfgs
 from torch import nn
 
+from kdna_zoo.errors import UserError
 from kdna_zoo.layers import NormName
 from kdna_zoo.models._loading import checked_source, choose, fit_check
 from kdna_zoo.models.weights import Weights, weights_of
@@ -80,6 +81,7 @@ def build_kdna(
 
     Raises:
         PlanError: If there is no such norm or control, or the plan is none or does not fit.
+        UserError: If grouped kernels are to start otherwise and there are none.
         WeightsError: If the weights cannot be had, were altered, or do not fit the network.
     """
 
@@ -157,13 +159,18 @@ def make_base(base: Callable[..., nn.Module], model_args: dict[str, Any]) -> nn.
 def start_by_whole_fan_out(network: nn.Module) -> None:
     """Draw grouped kernels anew: normal, with variance 2 / (O K K).
 
-    timm takes the fan-out of a group in place of the layer's, O / groups, as TensorFlow's networks
-    do. Before a batch norm the scale of a kernel changes no output, but the smaller kernel learns
-    faster.
+    timm's MobileNetV2 takes the fan-out of a group in place of the layer's, O / groups, as
+    TensorFlow's does. Before a batch norm the scale of a kernel changes no output, but the smaller
+    kernel learns faster.
     """
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and module.groups > 1:
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    grouped = [m for m in network.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+    if not grouped:
+        raise UserError(
+            f"fix_group_fanout=False starts grouped kernels, and {network.base_arch} has no "
+            "grouped convolution: leave it out"
+        )
+    for conv in grouped:
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
 
 
 def count_blocks(network: nn.Module, *stages: str) -> dict[str, int]:

@@ -12,7 +12,7 @@ import torch
 from timm.utils.model import reparameterize_model
 from torch import nn
 
-from kdna_zoo.errors import WeightsError
+from kdna_zoo.errors import UserError, WeightsError
 from kdna_zoo.layers import Child
 from kdna_zoo.models.weights import known_weights
 from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit
@@ -160,3 +160,8 @@ def test_depthwise_kernels_start_by_the_fan_out_of_the_layer_where_asked(ablatio
             assert spread == pytest.approx(conv.groups**-0.5, rel=0.5), path
     # The base that costs are compared with is timm's own, which has no such argument.
     assert timm.create_model(other.base_arch, **other.base_args)
+
+
+def test_a_start_of_depthwise_kernels_where_there_are_none_is_refused() -> None:
+    with pytest.raises(UserError, match=r"fix_group_fanout=False.*resnet18 has no grouped conv"):
+        timm.create_model("kdna_resnet18", fix_group_fanout=False)
