@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from kdna_zoo.data.image_folder import FolderSplit, read_image_folder
 from kdna_zoo.errors import UserError
 
 SIZE = (500, 375)  # width and height, in pixels
@@ -41,7 +42,7 @@ def link_images(source: Path, folder: Path, count: int, seed: int = 0) -> int:
     """Link images of a folder, drawn at random, into another.
 
     Args:
-        source: Holds ``CLASS/NAME.jpg``, perhaps under ``train``.
+        source: An image folder, of whose training split JPEG files are taken.
         folder: Where to put ``train/CLASS/NAME.jpg``.
         count: How many at most.
         seed: Fixes the choice.
@@ -49,17 +50,17 @@ def link_images(source: Path, folder: Path, count: int, seed: int = 0) -> int:
     Returns:
         The number of images.
     """
-    root = source / "train" if (source / "train").is_dir() else source
-    kinds = {".jpg", ".jpeg"}
-    files = sorted(file for file in root.glob("*/*") if file.suffix.lower() in kinds)
-    if len({file.parent for file in files}) < 2:
+    split = read_image_folder(source).splits.get("train", FolderSplit())
+    found = zip(map(Path, split.paths), split.labels, strict=True)
+    files = [(file, name) for file, name in found if file.suffix.lower() in (".jpg", ".jpeg")]
+    if len({name for _, name in files}) < 2:
         raise UserError(
             f"{source} is no image folder to load from: it needs JPEG files in a folder for each "
             "of two classes or more, perhaps under train"
         )
     chosen = random.Random(seed).sample(files, min(count, len(files)))
-    for index, file in enumerate(chosen):
-        place = folder / "train" / file.parent.name
+    for index, (file, name) in enumerate(chosen):
+        place = folder / "train" / name
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{index:05}.jpg").symlink_to(file.absolute())
     return len(chosen)

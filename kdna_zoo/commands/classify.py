@@ -50,7 +50,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the classes; 1 if some pictures could not be read."""
-    files = find_images(args.images)
+    files, passed_over = find_images(args.images)
+    for sentence in passed_over:
+        print(f"kdna-zoo: {sentence}", file=sys.stderr)
     network = create_network(args.model, pretrained=True).to(args.device)
     rows = list(classify(network, files, args.top, args.device))
     if args.json:
@@ -65,17 +67,26 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any("error" in row for row in rows) else 0
 
 
-def find_images(places: Iterable[str]) -> list[Path]:
-    """Return the files that files, folders and globs stand for, each once.
+def find_images(places: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Find the files that files, folders and globs stand for, each once.
+
+    Folders are searched by the rules of training data (`kdna_zoo.data.pictures`).
+
+    Returns:
+        The files, and for each folder where something was passed over a sentence that says so.
 
     Raises:
         UserError: If there is nothing in one of those places.
     """
+    from kdna_zoo.data.pictures import find_pictures
+
     found: dict[Path, None] = {}
+    said = []
     for place in places:
-        path = Path(place).expanduser()
+        path, passed = Path(place).expanduser(), ""
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_picture(file))
+            files, passed_over = find_pictures(path)
+            passed = str(passed_over)
         elif path.is_file():
             files = [path]
         else:
@@ -83,9 +94,12 @@ def find_images(places: Iterable[str]) -> list[Path]:
             files = [Path(match) for match in matches if Path(match).is_file()]
         if not files:
             what = "no pictures in the folder" if path.is_dir() else "no file, folder or match of"
-            raise UserError(f"{what} {place}; give picture files, folders, or a quoted glob")
+            also = f" (passed over: {passed})" if passed else ""
+            raise UserError(f"{what} {place}{also}; give picture files, folders, or a quoted glob")
+        if passed:
+            said.append(f"passed over in {place}: {passed}")
         found.update(dict.fromkeys(files))
-    return list(found)
+    return list(found), said
 
 
 def classify(
@@ -159,7 +173,3 @@ def _read(file: Path, mode: str) -> Image.Image | str:
         return decode_image({"bytes": None, "path": str(file)}, mode)
     except UserError as error:
         return str(error)
-
-
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in Image.registered_extensions() and file.is_file()

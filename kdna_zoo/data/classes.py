@@ -19,13 +19,10 @@ class Classes:
     Attributes:
         names: The name of each class, by index.
         values: The column's values by class index; None: the column holds the indices themselves.
-        known: The indices that occur in the training split, where names were gathered from the
-            data and no file declares them; None: not to be checked.
     """
 
     names: list[str]
     values: list[Any] | None = None
-    known: frozenset[int] | None = None
 
     def encode(
         self,
@@ -41,7 +38,7 @@ class Classes:
             column: The labels as stored.
             split: The split they are from.
             title: The data set in words, for messages.
-            unlabelled: Whether rows without a label may pass, as -1.
+            unlabelled: Whether rows without a label, or with one that is no class, may pass, as -1.
             first: Number of the first row, for messages.
 
         Returns:
@@ -51,20 +48,12 @@ class Classes:
         indices = np.empty(len(column), dtype=np.int64)
         for row, label in enumerate(column, first):
             code = label if index is None else index.get(label)
-            if unlabelled and (label is None or label == -1):
+            if unlabelled and (code is None or label == -1):
                 code = -1
             elif label is None:
                 raise _refusal(row, split, title, "no label", self._allowed())
             elif code is None or not 0 <= code < len(self.names):
                 raise _refusal(row, split, title, f"the label {label!r}", self._allowed())
-            elif self.known is not None and code not in self.known:
-                raise _refusal(
-                    row,
-                    split,
-                    title,
-                    f"the label {self.names[code]!r}",
-                    "No image of the training split has it.",
-                )
             indices[row - first] = code
         return indices
 
@@ -107,16 +96,18 @@ def read_classes(
         return _given(source, column, list(label_names), num_classes)
     if isinstance(kind, datasets.ClassLabel):
         names = _resized(list(kind.names), num_classes)
-        return Classes(names, known=_known(source, column, train_split))
+        return Classes(names)
     if num_classes is not None and kind.dtype.startswith(("int", "uint")):
         return Classes(_resized([], num_classes))
-    if source.streaming:
+    values: list[Any] | None = source.class_names(source.whole(train_split))
+    if values is None and source.streaming:
         raise UserError(
             f"Column {column!r} of {source.title} does not declare its classes, and a stream is "
             "not read twice to find them: give label_names, or num_classes for a column of "
             "class indices."
         )
-    values = _distinct(source, column, train_split)
+    if values is None:
+        values = _distinct(source, column, train_split)
     if num_classes is not None and len(values) > num_classes:
         raise UserError(
             f"Column {column!r} of {source.title} has {len(values)} distinct labels, more than "
@@ -140,14 +131,6 @@ def read_labels(source: Source, column: str, split: str) -> list[Any]:
 def _distinct(source: Source, column: str, train_split: str) -> list[Any]:
     found = set(read_labels(source, column, source.whole(train_split))) - {None}
     return sorted(value for value in found if isinstance(value, str) or value >= 0)
-
-
-def _known(source: Source, column: str, train_split: str) -> frozenset[int] | None:
-    """Classes of the training images, where folder names (of any split) make the classes."""
-    whole = source.whole(train_split)
-    if source.streaming or not source.classes_are_folders or not source.has(whole):
-        return None
-    return frozenset(read_labels(source, column, whole))
 
 
 def _given(source: Source, column: str, names: list[str], num_classes: int | None) -> Classes:

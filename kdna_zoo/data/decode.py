@@ -1,6 +1,8 @@
 """One encoded image to 8-bit RGB, upright; the same for grey, palette, CMYK and 16-bit files."""
 
 import io
+import logging
+import warnings
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kdna_zoo.data.faults import UnreadableImageError
 
+log = logging.getLogger(__name__)
+_said: set[str] = set()
+
 SIXTEEN_BITS = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # PIL opens some 16-bit files as I
+SAID_AT_MOST = 10  # warnings, in each process
 ORIENTATION = 274  # EXIF tag: 1 or absent is upright
 
 
@@ -29,13 +35,25 @@ def decode_image(encoded: dict[str, Any] | None, mode: str = "RGB") -> Image.Ima
         raise UnreadableImageError("there is no image")
     file = encoded["path"] if encoded["bytes"] is None else io.BytesIO(encoded["bytes"])
     try:
-        with Image.open(file) as image:
+        with warnings.catch_warnings(record=True) as doubts, Image.open(file) as image:
+            warnings.simplefilter("always")
             image.load()
             if image.getexif().get(ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)
-            return _to_8_bit(image).convert(mode)
+            upright = _to_8_bit(image).convert(mode)
+        for doubt in doubts:
+            _say(f"{encoded['path'] or 'an image'}: {' '.join(str(doubt.message).split())}")
+        return upright
     except Exception as error:  # a broken file raises almost anything, struct.error included
         raise UnreadableImageError(_reason(error)) from error
+
+
+def _say(doubt: str) -> None:
+    """Log what Pillow warns of, each once, and only the first few: there may be a million files."""
+    if doubt in _said or len(_said) > SAID_AT_MOST:
+        return
+    _said.add(doubt)
+    log.warning(doubt if len(_said) <= SAID_AT_MOST else "more images with warnings are not listed")
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ A data set that is pinned to a revision is fetched as a snapshot of that very re
 `load_dataset(id, revision=...)` takes whichever revision is in the cache (datasets#7928).
 """
 
+import glob
 import hashlib
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,16 @@ from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
+from kdna_zoo.data.built_source import BuiltSource
+from kdna_zoo.data.folder_source import FolderSource
+from kdna_zoo.data.image_folder import Level, read_image_folder
+from kdna_zoo.data.parquet_files import PARQUET, find_parquet_files
+from kdna_zoo.data.pictures import PassedOver
 from kdna_zoo.data.source import Source, front_matter
 from kdna_zoo.errors import UserError
 
 EMBEDDED = Path(__file__).with_name("fashion_mnist_sample")
+DECLARED = {"configs", "dataset_info"}  # how a README.md says what its data set's files are
 PLACES = (
     "A data set is a Hub id such as 'org/name', an image folder (one folder for each class), a "
     "folder of parquet files, one parquet file, or null for the embedded Fashion-MNIST sample"
@@ -30,6 +37,8 @@ def open_source(
     revision: str | None,
     cache_dir: str | None,
     streaming: bool = False,
+    label_column: str | None = None,
+    level: Level = "first",
 ) -> Source:
     """Open a data set; download and prepare it if need be.
 
@@ -40,6 +49,9 @@ def open_source(
         revision: Branch, tag or commit of a data set on the Hub.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
         streaming: Whether to read the files as they are, without download or preparation.
+        label_column: Of an image folder, the column of a side file with the labels; None or
+            ``label``: folders are the classes.
+        level: Of an image folder, which folder is an image's class.
 
     Returns:
         The data set.
@@ -50,7 +62,7 @@ def open_source(
         if place.exists():
             if revision is not None:
                 raise UserError(f"revision is for a data set on the Hub; {title} is local.")
-            return _open_local(place, name, cache_dir, title, streaming)
+            return _open_local(place, name, cache_dir, title, streaming, label_column, level)
         return _open_hub(str(path), name, revision, cache_dir, title, streaming)
     except UserError:
         raise
@@ -61,26 +73,61 @@ def open_source(
             f"{str(path)!r} is no file or folder here, and the Hub does not give such a data set: "
             f"{error} {PLACES}. For a private or gated one, log in with `hf auth login`."
         ) from error
-    except (DatasetsError, FileNotFoundError, RuntimeError, ValueError) as error:
+    except (DatasetsError, OSError, RuntimeError, ValueError) as error:
         raise UserError(f"Cannot read {title}: {error.__cause__ or error}. {PLACES}.") from error
 
 
 def _open_local(
-    place: Path, name: str | None, cache_dir: str | None, title: str, streaming: bool
+    place: Path,
+    name: str | None,
+    cache_dir: str | None,
+    title: str,
+    streaming: bool,
+    label_column: str | None,
+    level: Level,
 ) -> Source:
     place = place.absolute()
-    if place.is_dir():
+    if not place.is_dir():
+        if place.suffix.lower() != PARQUET:
+            raise UserError(f"Cannot read {title}: it is no parquet file. {PLACES}.")
+        return _open_parquet({"train": [str(place)]}, cache_dir, title, streaming)
+    if name is not None or DECLARED & front_matter(place / "README.md").keys():
+        return _open_declared(place, name, cache_dir, title, streaming)
+    passed = PassedOver()
+    files = find_parquet_files(place, passed)
+    if not files:
+        return FolderSource(place, title, streaming, level, label_column)
+    if read_image_folder(place, level).labelled:
+        raise UserError(
+            f"{title} is both: it holds folders of images and parquet files "
+            f"({next(iter(files.values()))[0]}). Give the folder or file of one of them."
+        )
+    return _open_parquet(files, cache_dir, title, streaming, place / "README.md", passed)
+
+
+def _open_parquet(
+    files: dict[str, list[str]],
+    cache_dir: str | None,
+    title: str,
+    streaming: bool,
+    readme: Path | None = None,
+    passed: PassedOver | None = None,
+) -> Source:
+    """Open parquet files, by name: `datasets` would take special characters for patterns."""
+    exact = {split: [glob.escape(file) for file in found] for split, found in files.items()}
+    builder = datasets.load_dataset_builder("parquet", data_files=exact, cache_dir=cache_dir)
+    return BuiltSource(builder, title, readme, streaming=streaming, passed=passed)
+
+
+def _open_declared(
+    place: Path, name: str | None, cache_dir: str | None, title: str, streaming: bool
+) -> BuiltSource:
+    """Open a folder whose README.md says what its files are, or that came from the Hub."""
+    builder = datasets.load_dataset_builder(str(place), name, cache_dir=cache_dir)
+    if "configs" in front_matter(place / "README.md"):
+        cache_dir = _cache_of_files(builder, cache_dir)
         builder = datasets.load_dataset_builder(str(place), name, cache_dir=cache_dir)
-        if "configs" in front_matter(place / "README.md"):
-            cache_dir = _cache_of_files(builder, cache_dir)
-            builder = datasets.load_dataset_builder(str(place), name, cache_dir=cache_dir)
-    elif place.suffix == ".parquet":
-        files = {"train": [str(place)]}
-        builder = datasets.load_dataset_builder("parquet", data_files=files, cache_dir=cache_dir)
-    else:
-        raise UserError(f"Cannot read {title}: it is no parquet file. {PLACES}.")
-    readme = place / "README.md" if place.is_dir() else None
-    return Source(builder, title, readme, streaming=streaming)
+    return BuiltSource(builder, title, place / "README.md", streaming=streaming)
 
 
 def _cache_of_files(builder: Any, cache_dir: str | None) -> str:
@@ -112,7 +159,7 @@ def _open_hub(
         snapshot = Path(
             snapshot_download(hub_id, repo_type="dataset", revision=revision, endpoint=endpoint)
         )
-        source = _open_local(snapshot, name, cache_dir, title, streaming=False)
+        source = _open_declared(snapshot, name, cache_dir, title, streaming=False)
         source.hub_id, source.revision = hub_id, snapshot.name
         return source
     builder = datasets.load_dataset_builder(hub_id, name, cache_dir=cache_dir)
@@ -133,7 +180,7 @@ def _stream_hub(
 
 
 def _on_hub(builder: Any, title: str, hub_id: str, streaming: bool) -> Source:
-    source = Source(builder, title, None, hub_id, builder.hash, streaming)
+    source = BuiltSource(builder, title, None, hub_id, builder.hash, streaming)
     readme = try_to_load_from_cache(hub_id, "README.md", repo_type="dataset", revision=builder.hash)
     source.card = front_matter(Path(readme) if isinstance(readme, str) else None)
     return source

@@ -1,6 +1,7 @@
 """`ImageData`: labelled images from anywhere `datasets` reads, batched for a timm network."""
 
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -12,6 +13,8 @@ from torch.utils.data import DataLoader
 from kdna_zoo.data import loaders
 from kdna_zoo.data.checks import check_classes, check_options
 from kdna_zoo.data.description import describe_data
+from kdna_zoo.data.found import say_what_was_found
+from kdna_zoo.data.image_folder import Level
 from kdna_zoo.data.labelled import LabelledImages
 from kdna_zoo.data.loading import open_source
 from kdna_zoo.data.making import ImageMaker
@@ -74,6 +77,8 @@ class ImageData(pl.LightningDataModule):
         streaming: Whether to read the data while training, without a copy on disk first. Whole
             splits only, and nothing to predict on. A resumed run reads its epoch again.
         stream: How to stream.
+        class_folders: Of an image folder, which folder is an image's class: the ``first`` below
+            the split, as in torchvision, or the ``last``, which holds the image, as in timm.
     """
 
     def __init__(
@@ -105,6 +110,7 @@ class ImageData(pl.LightningDataModule):
         bad_image_limit: int = 100,
         streaming: bool = False,
         stream: StreamOptions | None = None,
+        class_folders: Level = "first",
     ) -> None:
         super().__init__()
         check_options(locals())
@@ -132,6 +138,8 @@ class ImageData(pl.LightningDataModule):
         self.bad_image_limit = bad_image_limit
         self.streaming = streaming
         self.stream = stream or StreamOptions()
+        self.class_folders = class_folders
+        self._told = False
         self._validates, self._course = True, Course()
         self._images: dict[str, ImageRows | ImageStream] = {}
 
@@ -139,7 +147,7 @@ class ImageData(pl.LightningDataModule):
     def source(self) -> Source:
         """The data set; opened on first use."""
         place = (self.path, self.config_name, self.revision, self.cache_dir)
-        return open_source(*place, streaming=self.streaming)
+        return open_source(*place, self.streaming, self._label_column, self.class_folders)
 
     @cached_property
     def images(self) -> LabelledImages:
@@ -205,6 +213,9 @@ class ImageData(pl.LightningDataModule):
         Args:
             stage: ``fit``, ``validate``, ``test`` or ``predict``; None: what ``fit`` needs.
         """
+        if not self._told:
+            say_what_was_found(self.images)
+            self._told = True
         check_classes(self._network(), self.num_classes, self.source.title)
         roles = {"validate": ["val"], "test": ["test"], "predict": ["predict"]}
         self._validates = self.trainer is None or self.trainer.limit_val_batches != 0
@@ -247,6 +258,12 @@ class ImageData(pl.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self._course.load(state_dict)
+
+    def file_names(self, rows: Sequence[int]) -> list[str]:
+        """Return the file or id of rows of the test split, '' where there is none."""
+        images = self._images_of("predict")
+        assert isinstance(images, ImageRows), "nothing is predicted on a stream"
+        return images.file_names(rows)
 
     def test_image(self, row: int) -> Image.Image:
         """Return an image of the test split as it is, before any transform."""

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from kdna_zoo.data.decode import decode_image
 from kdna_zoo.data.faults import BadImages, UnreadableImageError
 
+IDS = ("id", "image_id", "file_name", "filename")  # columns that tell images apart
 Example: TypeAlias = tuple[Tensor | int, ...]
 
 
@@ -51,6 +52,7 @@ class ImageRows(Dataset[Example]):
         fill_up: bool = False,
         repeats: int = 1,
     ) -> None:
+        self._ids = next((rows[name] for name in IDS if name in rows.column_names), None)
         encoded = rows.select_columns(column).cast_column(column, datasets.Image(decode=False))
         self.encoded = encoded.with_format("arrow")  # twice as fast as Python rows
         self.labels = labels
@@ -86,6 +88,12 @@ class ImageRows(Dataset[Example]):
                 "which leaves nothing of a batch. Repair them, or take them out of the data set."
             )
         return readable
+
+    def file_names(self, rows: Sequence[int]) -> list[str]:
+        """Return the file of each row, or its id where the data set has one; else ''."""
+        paths = self.encoded[list(rows)].column(0).combine_chunks().field("path").to_pylist()
+        ids = [""] * len(paths) if self._ids is None else [self._ids[row] for row in rows]
+        return [str(path or other) for path, other in zip(paths, ids, strict=True)]
 
     def image(self, row: int) -> Image.Image:
         """Return the image of a row as it is, before the transform."""

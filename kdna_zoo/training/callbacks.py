@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter, ThroughputMonitor
 
 from kdna_zoo.atomic import replaced_file
 
-COLUMNS = ("index", "label", "predicted", "probability")
+COLUMNS = ("index", "label", "predicted", "probability", "file")
 
 
 class ImagesPerSecond(ThroughputMonitor):
@@ -36,7 +36,8 @@ class PredictionWriter(BasePredictionWriter):
     """Write ``predictions.csv``: one row for each image, in the order of the split.
 
     The columns are the image's index in its split, its label (empty where there is none), the
-    predicted class and that class's probability. Each process writes its rows as they come, into a
+    predicted class, that class's probability, and the image's file, or its id where the data set
+    has one. Each process writes its rows as they come, into a
     file of its own in the same folder; the first puts them together at the end.
 
     Args:
@@ -84,15 +85,18 @@ class PredictionWriter(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Append a batch's rows."""
-        names = getattr(getattr(trainer, "datamodule", None), "label_names", None)
+        data: Any = getattr(trainer, "datamodule", None)
+        names, indices = getattr(data, "label_names", None), prediction["index"].tolist()
+        files = data.file_names(indices) if hasattr(data, "file_names") else [""] * len(indices)
         probability, predicted = prediction["probability"].max(dim=1)
         self._append(
-            (index, _name(label, names), _name(best, names), f"{p:.6f}")
-            for index, label, best, p in zip(
-                prediction["index"].tolist(),
+            (index, _name(label, names), _name(best, names), f"{p:.6f}", file)
+            for index, label, best, p, file in zip(
+                indices,
                 prediction["label"].tolist(),
                 predicted.tolist(),
                 probability.tolist(),
+                files,
                 strict=True,
             )
         )

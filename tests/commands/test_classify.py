@@ -133,3 +133,20 @@ def test_fewer_names_than_classes(
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
     (row,) = answer(capsys, tmp_path / "a.png", "--model", f"local-dir:{folder}")
     assert [entry["name"] for entry in row["classes"]] == ["class 1", "dark", "class 2"]
+
+
+def test_a_folder_is_searched_as_training_data_is(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "unpacked [v1]"
+    for name in ("a.Png", "__MACOSX/._a.png", "deep/._b.png", ".hidden/c.png", "deep/d.JPEG"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30)).save(folder / name, format="PNG")
+    (folder / "deep" / "notes.txt").write_text("")
+    (folder / "deep" / "around").symlink_to(folder)
+    assert main(["classify", str(folder), "--model", model, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert [Path(row["image"]).name for row in json.loads(out)] == ["a.Png", "d.JPEG"]
+    assert f"passed over in {folder}: 3 hidden or of the system (as {folder}/" in err
+    assert "1 .txt" in err
+    assert "1 link to a folder around it" in err

@@ -155,7 +155,9 @@ def test_folder_that_training_does_not_have(tmp_path: Path) -> None:
     write_folder(tmp_path, {"train": {"cat": 1, "dog": 1}, "val": {"cat": 1, "Dog": 1}})
     data = ImageData(str(tmp_path))
     with pytest.raises(
-        UserError, match=r"Row 0 of split 'validation' .* has the label 'Dog'\. No image of the tr"
+        UserError,
+        match=r"Row 0 of split 'validation' .* has the label 'Dog'\. The classes, from the "
+        "training split, are 'cat', 'dog'",
     ):
         data.setup("fit")
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from kdna_zoo.data import ImageData
+from kdna_zoo.data import ImageData, decode
 from kdna_zoo.data.decode import decode_image
 from kdna_zoo.data.faults import UnreadableImageError
 from tests.data.conftest import picture, write_folder, write_parquet
@@ -48,12 +48,26 @@ def test_modes(mode: str, colour: Any, options: dict[str, Any], expected: Any) -
 
 
 @pytest.mark.parametrize("transparency", [None, 0, b"\x00\x80"])
-@pytest.mark.filterwarnings("error")
-def test_palette(transparency: Any) -> None:
+def test_palette(transparency: Any, caplog: pytest.LogCaptureFixture) -> None:
     image = Image.new("P", (4, 4), 1)
     image.putpalette([10, 20, 30, 40, 50, 60])
     options = {} if transparency is None else {"transparency": transparency}
     assert pixel(decode_image(encode(image, **options))) == (40, 50, 60)
+    assert not caplog.messages
+
+
+def test_what_pillow_warns_of_is_said_once_with_the_file(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    monkeypatch.setattr(decode, "_said", set())
+    for index in range(12):
+        picture(index, size=5).save(tmp_path / f"{index}.png")
+        for _ in range(2):
+            decode_image({"bytes": None, "path": str(tmp_path / f"{index}.png")})
+    assert len(caplog.messages) == 11
+    assert caplog.messages[0].startswith(f"{tmp_path}/0.png: Image size (25 pixels) exceeds limit")
+    assert caplog.messages[-1] == "more images with warnings are not listed"
 
 
 STORED = {  # EXIF orientation -> how a camera stores an upright (H, W, C) picture

@@ -152,7 +152,7 @@ def test_no_such_configuration(tmp_path: Path) -> None:
 
 
 def test_folder_without_data(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"Cannot read data set .*doesn't contain any data files"):
+    with pytest.raises(UserError, match=r"Cannot read data set .*: the folder holds no images\."):
         ImageData(str(tmp_path)).prepare_data()
 
 

@@ -10,6 +10,7 @@ import yaml
 from PIL import Image
 
 from kdna_zoo.training import command
+from tests.data.conftest import write_folder
 from tests.training.support import TINY, fit, top1
 
 
@@ -108,6 +109,20 @@ def test_predict_writes_every_image(
     right = sum(row["label"] == row["predicted"] for row in rows)
     assert right / 1000 == pytest.approx(top1(trained))
     assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
+
+
+def test_predictions_name_the_file_of_each_image(folder: Path, tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "odd [v1]", {"Testing": {"cat": 2, "dog": 1}})
+    target, checkpoint = tmp_path / "p.csv", folder / "checkpoints" / "last.ckpt"
+    given = (f"--data.path={root}", "--data.num_classes=10", f"--predictions.path={target}")
+    command.run(["predict", *TINY, f"--ckpt_path={checkpoint}", *given])
+    with target.open() as file:
+        rows = [(row["file"], row["label"]) for row in csv.DictReader(file)]
+    assert rows == [
+        (f"{root}/Testing/cat/0.png", "cat"),
+        (f"{root}/Testing/cat/1.jpg", "cat"),
+        (f"{root}/Testing/dog/0.png", "dog"),
+    ]
 
 
 def test_same_seed_same_run(tmp_path: Path, trained: command.CLI) -> None:
