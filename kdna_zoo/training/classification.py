@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from kdna_zoo.errors import RunError
 from kdna_zoo.training.averaging import take_live_weights
 from kdna_zoo.training.checkpointing import check_finite
-from kdna_zoo.training.checks import check_checkpoint, check_head, warn_of_random_weights
+from kdna_zoo.training.checks import check_checkpoint, check_evaluation, check_label_names
 from kdna_zoo.training.distillation import DistillationConfig
 from kdna_zoo.training.loss import LossConfig
 from kdna_zoo.training.metrics import make_metrics, update_metrics
@@ -97,15 +97,18 @@ class ImageClassifier(TimmOptimization):
         self.started = self.resumed = time.time()
         self.seconds_before = 0.0  # what a resumed run took until its checkpoint
 
-    def setup(self, stage: str) -> None:
-        """Check that what is evaluated without training are real weights on their own classes."""
-        if stage == "fit" or self.trainer.ckpt_path is not None:
-            return
-        if self.pretrained:
-            data = getattr(self.trainer, "datamodule", None)
-            check_head(self.model, self.num_classes, getattr(data, "label_names", None))
-        else:
-            warn_of_random_weights()
+    def on_validation_start(self) -> None:
+        """See `check_evaluation`; a validation within a run evaluates what the run trains."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            check_evaluation(self)
+
+    def on_test_start(self) -> None:
+        """See `check_evaluation`."""
+        check_evaluation(self)
+
+    def on_predict_start(self) -> None:
+        """See `check_evaluation`."""
+        check_evaluation(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits: (N, 3, H, W) -> (N, classes)."""
@@ -174,5 +177,9 @@ class ImageClassifier(TimmOptimization):
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.started, self.seconds_before = time_spent(checkpoint)
             take_live_weights(self.trainer, checkpoint)
+        else:
+            learnt = (checkpoint.get("kdna_zoo") or {}).get("label_names")
+            data = getattr(self.trainer, "datamodule", None)
+            check_label_names(learnt, getattr(data, "label_names", None), "the checkpoint")
         # A schedule is a function of the step: nothing of it is restored over this run's options.
         checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", ())]
