@@ -38,6 +38,7 @@ class ImageClassifier(TimmOptimization):
         arch: Name for ``timm.create_model``: a registered one, ``hf-hub:...`` or ``local-dir:...``.
         num_classes: Classes of the head.
         arch_args: Further arguments of ``timm.create_model``, such as ``drop_path_rate``.
+        in_chans: Channels of an image, 1 if grey; None: as `arch_args` say, or the network's own.
         pretrained: Start from published weights.
         reset_head: Without `pretrained`: start with a classifier as torch initialises a linear
             layer. timm's EfficientNets and MobileNets give one of few classes weights so large
@@ -61,6 +62,7 @@ class ImageClassifier(TimmOptimization):
         arch: str = "kdna_resnet18",
         num_classes: int = 10,
         arch_args: dict[str, Any] | None = None,
+        in_chans: int | None = None,
         pretrained: bool = False,
         reset_head: bool = False,
         label_smoothing: float = 0.0,
@@ -75,8 +77,9 @@ class ImageClassifier(TimmOptimization):
         super().__init__(optimizer, schedule)
         self.objective = Objective(num_classes, label_smoothing, loss, mix, distillation)
         self.pretrained = pretrained
+        grey = {"in_chans": 1} if in_chans == 1 else {}
         network: Any = create_network(
-            arch, pretrained, num_classes, dict(arch_args or {}), reset_head
+            arch, pretrained, num_classes, {**grey, **(arch_args or {})}, reset_head
         )
         self.model: nn.Module = network
         self.arch: str = network.pretrained_cfg["architecture"]

@@ -77,6 +77,7 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(HeadFirst, "head_first")
         parser.add_lightning_class_args(RateFinder, "rate_finder")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.input_size", "model.in_chans", compute_fn=_channels)
 
     def _parse_ckpt_path(self) -> None:
         """Find or check a checkpoint before anything is built; take no options from it."""
@@ -139,6 +140,10 @@ class CLI(LightningCLI):
     def _make_loggers(self, folder: str) -> list[Logger]:
         found = self.resumption
         return make_loggers(folder, found.version, found.step) if found else make_loggers(folder)
+
+
+def _channels(input_size: Sequence[int] | None) -> int | None:
+    return input_size[0] if input_size else None
 
 
 def _check_that_it_validates(trainer: Mapping[str, Any]) -> None:
