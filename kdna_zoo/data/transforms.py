@@ -94,7 +94,10 @@ def _follow_channels(
         raise UserError(
             f"input_size {tuple(size)}: images are read with 3 channels (RGB) or 1 (grey)."
         )
-    values = {"mean": IMAGENET_DEFAULT_MEAN, "std": IMAGENET_DEFAULT_STD}
+    values: dict[str, tuple[float, ...]] = {
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+    }
     for key, default in values.items():
         values[key] = given.get(key) or own.get(key) or default
         if size[0] == 1 and len(values[key]) == 3:
