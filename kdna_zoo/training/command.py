@@ -102,8 +102,11 @@ class CLI(LightningCLI):
         fits = self.subcommand == "fit"
         if fits:
             check_trainer(config)
-        if config["logger"] is None:
-            config["logger"] = self._make_loggers(config["default_root_dir"]) if fits else False
+        if fits and config["logger"] is not False:
+            given = [] if config["logger"] is True else _listed(config["logger"])
+            config["logger"] = [*self._make_loggers(config["default_root_dir"]), *given]
+        elif config["logger"] is None:
+            config["logger"] = False
         if not fits:
             config["enable_checkpointing"] = False
         else:
