@@ -114,3 +114,22 @@ def test_the_classes_of_a_checkpoint_are_the_datas(
         )
     numbers = make_pictures(tmp_path / "numbers", "0", "1", "2")
     assert main(["validate", *line, f"--data.path={numbers}"]) == 0
+
+
+def test_a_folder_without_splits_is_held_out_from(tmp_path: Path) -> None:
+    """With val_fraction alone: trained on the rest, tested and predicted on what is held out."""
+    rng, flat = np.random.default_rng(0), tmp_path / "flat"
+    for name in ("ant", "bee"):
+        (flat / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = rng.integers(256, size=(28, 28, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(flat / name / f"{i}.png")
+    own = (f"--data.path={flat}", "--data.val_fraction=0.2")
+    run = fit(tmp_path, *SHORT, *own)
+    assert run.trainer.callback_metrics["val/images"] == 4
+    line = [*TINY, *own, f"--ckpt_path={run.trainer.log_dir}/checkpoints/last.ckpt"]
+    tested = command.run(["test", *line]).trainer.callback_metrics
+    assert tested["test/images"] == 4
+    assert tested["test/loss"] == pytest.approx(float(run.trainer.callback_metrics["val/loss"]))
+    rows = predicted(line, tmp_path / "p.csv")
+    assert [row["label"] for row in rows] == ["ant", "ant", "bee", "bee"]
