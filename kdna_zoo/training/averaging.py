@@ -72,7 +72,7 @@ class WeightAverage(EMAWeightAveraging):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._kwargs = {"avg_fn": get_ema_avg_fn(self.decay)}
+        self._kwargs = {"avg_fn": get_ema_avg_fn(self.decay)}  # type: ignore[no-untyped-call]
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Update after every n-th step from the first epoch on."""

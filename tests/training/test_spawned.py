@@ -17,7 +17,8 @@ SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--
 
 
 def test_callbacks_can_be_sent(trained: command.CLI, folder: Path) -> None:
-    saves = next(call for call in trained.trainer.callbacks if isinstance(call, SaveRun))
+    callbacks = trained.trainer.callbacks  # type: ignore[attr-defined]
+    saves = next(call for call in callbacks if isinstance(call, SaveRun))
     sent = pickle.loads(pickle.dumps(saves))
     assert sent.folder == folder
     assert sent._recipe == (folder / "config.yaml").read_text()
