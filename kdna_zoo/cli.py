@@ -28,6 +28,7 @@ from kdna_zoo.commands import (
     verify,
 )
 from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError, did_you_mean
+from kdna_zoo.tracebacks import leave_traceback
 from kdna_zoo.version import __version__
 
 TRAINING = {
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.exit_code:
             print(f"kdna-zoo: {error}", file=sys.stderr)
         return error.exit_code
+    except Exception as error:  # what nobody has thought of: in one line too
+        print(f"kdna-zoo: {leave_traceback(error, arguments)}", file=sys.stderr)
+        return 1
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from kdna_zoo.data.loading import open_source
 from kdna_zoo.data.rows import ImageRows
 from kdna_zoo.data.source import Source
 from kdna_zoo.data.splits import TEST_SPLITS
-from kdna_zoo.data.transforms import CONFIG_KEYS, eval_transform, resolve_config
+from kdna_zoo.data.transforms import CONFIG_KEYS, eval_transform, input_channels, resolve_config
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def load_images(
     rows = source.read(split)
     column = find_image_column(rows.features, None, source.title)
     chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
-    config = resolve_config(dict.fromkeys(CONFIG_KEYS), dict(_config(network)))
+    config = resolve_config(
+        dict.fromkeys(CONFIG_KEYS), dict(_config(network)), input_channels(network)
+    )
     title = f"split {split!r} of {source.title}"
     images = ImageRows(
         rows.select(chosen),

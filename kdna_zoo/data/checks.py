@@ -32,7 +32,9 @@ def check_options(given: Mapping[str, Any]) -> None:
             "streaming to false."
         )
     if given["stream"] is not None and not given["streaming"]:
-        raise UserError("stream says how to stream: set streaming to true, or leave stream out")
+        raise UserError(
+            "stream says how to stream: set streaming to true, or leave stream out (null)"
+        )
 
 
 def check_classes(network: Any, classes: int, title: str) -> None:

@@ -3,9 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from kdna_zoo.data.aug_splits import Views, collate_views
 from kdna_zoo.data.order import Draws, EvaluationShare, TrainingOrder, even_batch_size
@@ -31,8 +32,9 @@ def make_training_loader(
         trainer: Knows the processes; None: there is one.
         **options: As for `make_loader`.
     """
-    if getattr(trainer, "overfit_batches", 0):
-        return make_loader(rows, batch_size, **options)  # the same few, in order
+    if getattr(trainer, "overfit_batches", 0):  # the same few, of all classes, in one order
+        chosen = np.random.default_rng(seed).permutation(len(rows)).tolist()
+        return make_loader(Subset(rows, chosen), batch_size, **options)
     draws = (start.epoch, start.batches * batch_size)
     order = TrainingOrder(len(rows), seed, *processes(trainer), draws, rows.repeats)
     whole = len(order) >= batch_size

@@ -58,7 +58,7 @@ class ImageMaker:
     def _stream(self, role: str, options: StreamOptions) -> ImageStream:
         if role == "predict":
             raise UserError(
-                "predictions go by row, which a stream has none of: leave streaming out"
+                "predictions go by row, which a stream has none of: set streaming to false"
             )
         for key in DRAW_KEYS:
             if drawn(self.augment, key) > 1:

@@ -24,7 +24,7 @@ from kdna_zoo.data.source import Source
 from kdna_zoo.data.splits import Splits
 from kdna_zoo.data.stream import ImageStream, StreamOptions
 from kdna_zoo.data.stream_loader import StreamLoader
-from kdna_zoo.data.transforms import CONFIG_KEYS, resolve_config
+from kdna_zoo.data.transforms import CONFIG_KEYS, input_channels, resolve_config
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,8 @@ class ImageData(pl.LightningDataModule):
             best for small images. For large ones set it to the number of cores.
         pin_memory: Whether to load into page-locked memory; None: where there is CUDA.
         input_size: Channels (3, or 1 for grey), height and width of the network's input.
-        mean: Mean of each channel, of values in [0, 1].
-        std: Standard deviation of each channel, of values in [0, 1].
+        mean: Mean of each channel, of values in [0, 1]; grey images take the average of three.
+        std: Standard deviation of each channel, as `mean`.
         interpolation: How images are resized, in training too unless `augment` says otherwise.
         crop_pct: Part of the resized image's side that the evaluation crop keeps.
         crop_mode: How the evaluation crop is taken.
@@ -185,7 +185,9 @@ class ImageData(pl.LightningDataModule):
     @property
     def data_config(self) -> dict[str, Any]:
         """What timm's `resolve_data_config` settles on, as plain JSON types."""
-        return resolve_config(self._given_config, getattr(self._network(), "pretrained_cfg", {}))
+        network = self._network()
+        own = getattr(network, "pretrained_cfg", {})
+        return resolve_config(self._given_config, own, input_channels(network))
 
     @property
     def train_batches(self) -> int:

@@ -17,7 +17,8 @@ class Splits:
         train: The split to train on.
         val: The split to validate on; None: the first there is of `VAL_SPLITS`.
         test: The split to test and predict on; None: the first there is of `TEST_SPLITS`.
-        val_fraction: Part of each class of the training split to validate on instead; None: none.
+        val_fraction: Part of each class of the training split to validate on instead, and to test
+            and predict on where there is no split for that; None: none.
     """
 
     source: Source
@@ -36,9 +37,12 @@ class Splits:
 
     def held_out(self, role: str) -> tuple[float, bool] | None:
         """Tell the part held out and whether the role is what takes it; None: whole splits."""
-        if not self.val_fraction or role not in ("train", "val"):
+        if not self.val_fraction or not (role in ("train", "val") or self._lacks_test()):
             return None
-        return self.val_fraction, role == "val"
+        return self.val_fraction, role != "train"
+
+    def _lacks_test(self) -> bool:
+        return not self.test and not {*TEST_SPLITS} & {*self.source.splits}
 
     def title(self, role: str) -> str:
         """Name a role's split for a reader."""

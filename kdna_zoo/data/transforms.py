@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from PIL import Image
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
@@ -34,31 +35,74 @@ DRAW_KEYS = ("repeats", "splits")  # repeated augmentation, and views of each im
 Transform = Callable[[Image.Image], Tensor]
 
 
-def resolve_config(given: Mapping[str, Any], pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
+def input_channels(network: Any) -> int | None:
+    """Return how many channels a network's first convolution takes; None if nobody knows."""
+    name = (getattr(network, "pretrained_cfg", None) or {}).get("first_conv")
+    if not isinstance(name, str):
+        return None
+    try:
+        channels = getattr(network.get_submodule(name), "in_channels", None)
+    except AttributeError:
+        return None
+    return channels if isinstance(channels, int) else None
+
+
+def resolve_config(
+    given: Mapping[str, Any], pretrained_cfg: Mapping[str, Any], channels: int | None = None
+) -> dict[str, Any]:
     """Settle the data config as timm does: what is given wins over the network's own.
+
+    Mean and std follow the channels: grey images take the average of three values.
 
     Args:
         given: Values of `CONFIG_KEYS`; None leaves the choice to the network.
         pretrained_cfg: A timm network's ``pretrained_cfg``; may be empty.
+        channels: How many the network takes; None: as many as its configuration says.
 
     Returns:
         Each of `CONFIG_KEYS`, as plain JSON types.
+
+    Raises:
+        UserError: If the values contradict each other, or the network.
     """
+    given = _follow_channels(given, pretrained_cfg, channels)
     try:
         resolved: dict[str, Any] = resolve_data_config(  # type: ignore[no-untyped-call]
-            dict(given), pretrained_cfg=dict(pretrained_cfg)
+            given, pretrained_cfg=dict(pretrained_cfg)
         )
     except AssertionError as error:
         raise UserError(
             f"timm cannot use this data config: {dict(given)}. input_size is (channels, height, "
             "width); mean and std have one value for each channel, or one for all."
         ) from error
-    if resolved["input_size"][0] not in (1, 3):
-        raise UserError(
-            f"input_size {tuple(resolved['input_size'])}: images are read with 3 channels (RGB) or "
-            "1 (grey)."
-        )
     return {k: list(v) if isinstance(v, tuple) else v for k, v in resolved.items()}
+
+
+def _follow_channels(
+    given: Mapping[str, Any], own: Mapping[str, Any], channels: int | None
+) -> dict[str, Any]:
+    """Give the image as many channels as the network takes, and mean and std one value for each."""
+    size = given.get("input_size") or own.get("input_size") or (3, 224, 224)
+    if channels is not None and size[0] != channels:
+        if given.get("input_size"):
+            raise UserError(
+                f"the network takes {channels} channel{'s' * (channels > 1)}, and data.input_size "
+                f"gives {size[0]}: change it, or set model.arch_args.in_chans"
+            )
+        size = (channels, *size[1:])
+    if size[0] not in (1, 3):
+        raise UserError(
+            f"input_size {tuple(size)}: images are read with 3 channels (RGB) or 1 (grey)."
+        )
+    values: dict[str, tuple[float, ...]] = {
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+    }
+    for key, default in values.items():
+        values[key] = given.get(key) or own.get(key) or default
+        if size[0] == 1 and len(values[key]) == 3:
+            values[key] = (sum(values[key]) / 3,)
+    return {**given, "input_size": tuple(size), **values}
 
 
 def eval_transform(config: Mapping[str, Any]) -> Transform:

@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn
+from torch.optim.swa_utils import get_ema_avg_fn
 
 from kdna_zoo.errors import UserError
 
@@ -64,6 +65,14 @@ class WeightAverage(EMAWeightAveraging):
         self.from_epoch = from_epoch
         self._started = False  # from_epoch is reached
         self._swapped = False  # the network holds the average, for a validation
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what averages, which cannot go to processes that are spawned."""
+        return {**self.__dict__, "_kwargs": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._kwargs = {"avg_fn": get_ema_avg_fn(self.decay)}  # type: ignore[no-untyped-call]
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Update after every n-th step from the first epoch on."""

@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import RunError, StoppedError
@@ -109,10 +110,21 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Save after an optimizer step, where it is due or a signal came.
 
-        After an epoch's last step the end of the epoch saves.
+        Where a validation follows, it is part of the step: `on_validation_end` saves. After an
+        epoch's last step the end of the epoch does.
         """
+        if not _validates_now(trainer):
+            self._after_step(trainer, batch_idx)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after a validation within an epoch, so that a run killed in it makes it up."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._after_step(trainer, trainer.fit_loop.batch_idx)
+
+    def _after_step(self, trainer: pl.Trainer, batch_idx: int) -> None:
         updated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if not updated or batch_idx + 1 >= trainer.num_training_batches:
+        ends = batch_idx + 1 >= trainer.num_training_batches or trainer.should_stop
+        if not updated or ends:
             return
         every = self.every_n_train_steps
         if every and trainer.global_step % every == 0:
@@ -146,6 +158,18 @@ class LastCheckpoint(Checkpoint):
                 "--resume",
                 exit_code=code if trainer.is_global_zero else 0,  # other codes than 0 end the rest
             )
+
+
+def _validates_now(trainer: pl.Trainer) -> bool:
+    """Whether the trainer validates after the step that it has just made.
+
+    One that validates by the clock does not know it yet, and does so anew when it is resumed.
+    """
+    if trainer._val_check_time_interval is not None:
+        return False
+    loop = trainer.fit_loop
+    assert loop._data_fetcher is not None, "a step was made"
+    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def check_finite(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:

@@ -1,6 +1,6 @@
 """Checks that a network and what it is used with belong together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -52,19 +52,49 @@ def check_head(network: Any, num_classes: int, label_names: list[str] | None) ->
             f"{num_classes}, so its head would be random; evaluate it on its own classes (is "
             "--data.path right?), or train a new head with `kdna-zoo fit`"
         )
-    names = published.get("label_names")
-    if names and label_names and list(names) != list(label_names):
-        differs = next(i for i, pair in enumerate(zip(names, label_names, strict=True))
-                       if pair[0] != pair[1])  # fmt: skip
-        raise UserError(
-            f"the published network's classes are not the data's: class {differs} is "
-            f"{names[differs]!r} there and {label_names[differs]!r} here (is --data.path right?)"
+    check_label_names(published.get("label_names"), label_names, "the published network")
+
+
+def check_label_names(
+    names: Sequence[str] | None, label_names: Sequence[str] | None, owner: str
+) -> None:
+    """Check that weights are evaluated on classes of the names that they learnt.
+
+    Args:
+        names: Those that they learnt; None: unknown.
+        label_names: Those of the data; None: unknown.
+        owner: What has the weights, for the message.
+
+    Raises:
+        UserError: If they differ; the first such class is named.
+    """
+    for index, (theirs, ours) in enumerate(zip(names or (), label_names or (), strict=False)):
+        if theirs != ours and str(index) not in (theirs, ours):  # a number is no name
+            raise UserError(
+                f"{owner}'s classes are not the data's: class {index} is {theirs!r} there and "
+                f"{ours!r} here (is --data.path right?)"
+            )
+
+
+def check_evaluation(module: Any) -> None:
+    """Check that what is evaluated without training are real weights on their own classes.
+
+    To be asked when the evaluation begins: Lightning says only then whether there is a checkpoint,
+    whose weights are checked as they are loaded.
+
+    Args:
+        module: An `ImageClassifier` with its trainer.
+
+    Raises:
+        UserError: If the published network has other classes than the data.
+    """
+    if module.trainer.ckpt_path is not None:
+        return
+    if module.pretrained:
+        data = getattr(module.trainer, "datamodule", None)
+        check_head(module.model, module.num_classes, getattr(data, "label_names", None))
+    else:
+        rank_zero_warn(
+            "this network has random weights: give --ckpt_path, or --model.pretrained true where "
+            "there are published weights"
         )
-
-
-def warn_of_random_weights() -> None:
-    """Say that what follows is measured on an untrained network."""
-    rank_zero_warn(
-        "this network has random weights: give --ckpt_path, or --model.pretrained true where there "
-        "are published weights"
-    )

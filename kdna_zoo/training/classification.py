@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from kdna_zoo.errors import RunError
 from kdna_zoo.training.averaging import take_live_weights
 from kdna_zoo.training.checkpointing import check_finite
-from kdna_zoo.training.checks import check_checkpoint, check_head, warn_of_random_weights
+from kdna_zoo.training.checks import check_checkpoint, check_evaluation, check_label_names
 from kdna_zoo.training.distillation import DistillationConfig
 from kdna_zoo.training.loss import LossConfig
 from kdna_zoo.training.metrics import make_metrics, update_metrics
@@ -38,6 +38,7 @@ class ImageClassifier(TimmOptimization):
         arch: Name for ``timm.create_model``: a registered one, ``hf-hub:...`` or ``local-dir:...``.
         num_classes: Classes of the head.
         arch_args: Further arguments of ``timm.create_model``, such as ``drop_path_rate``.
+        in_chans: Channels of an image, 1 if grey; None: as `arch_args` say, or the network's own.
         pretrained: Start from published weights.
         reset_head: Without `pretrained`: start with a classifier as torch initialises a linear
             layer. timm's EfficientNets and MobileNets give one of few classes weights so large
@@ -61,6 +62,7 @@ class ImageClassifier(TimmOptimization):
         arch: str = "kdna_resnet18",
         num_classes: int = 10,
         arch_args: dict[str, Any] | None = None,
+        in_chans: int | None = None,
         pretrained: bool = False,
         reset_head: bool = False,
         label_smoothing: float = 0.0,
@@ -75,8 +77,9 @@ class ImageClassifier(TimmOptimization):
         super().__init__(optimizer, schedule)
         self.objective = Objective(num_classes, label_smoothing, loss, mix, distillation)
         self.pretrained = pretrained
+        grey = {"in_chans": 1} if in_chans == 1 else {}
         network: Any = create_network(
-            arch, pretrained, num_classes, dict(arch_args or {}), reset_head
+            arch, pretrained, num_classes, {**grey, **(arch_args or {})}, reset_head
         )
         self.model: nn.Module = network
         self.arch: str = network.pretrained_cfg["architecture"]
@@ -97,15 +100,18 @@ class ImageClassifier(TimmOptimization):
         self.started = self.resumed = time.time()
         self.seconds_before = 0.0  # what a resumed run took until its checkpoint
 
-    def setup(self, stage: str) -> None:
-        """Check that what is evaluated without training are real weights on their own classes."""
-        if stage == "fit" or self.trainer.ckpt_path is not None:
-            return
-        if self.pretrained:
-            data = getattr(self.trainer, "datamodule", None)
-            check_head(self.model, self.num_classes, getattr(data, "label_names", None))
-        else:
-            warn_of_random_weights()
+    def on_validation_start(self) -> None:
+        """See `check_evaluation`; a validation within a run evaluates what the run trains."""
+        if self.trainer.state.fn != TrainerFn.FITTING:
+            check_evaluation(self)
+
+    def on_test_start(self) -> None:
+        """See `check_evaluation`."""
+        check_evaluation(self)
+
+    def on_predict_start(self) -> None:
+        """See `check_evaluation`."""
+        check_evaluation(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits: (N, 3, H, W) -> (N, classes)."""
@@ -174,5 +180,9 @@ class ImageClassifier(TimmOptimization):
         if self.trainer.state.fn == TrainerFn.FITTING:
             self.started, self.seconds_before = time_spent(checkpoint)
             take_live_weights(self.trainer, checkpoint)
+        else:
+            learnt = (checkpoint.get("kdna_zoo") or {}).get("label_names")
+            data = getattr(self.trainer, "datamodule", None)
+            check_label_names(learnt, getattr(data, "label_names", None), "the checkpoint")
         # A schedule is a function of the step: nothing of it is restored over this run's options.
         checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", ())]

@@ -4,46 +4,43 @@ Under each recipe lies ``recipes/_base/default.yaml``; then come the recipe's ``
 from left to right, then the command line.
 """
 
-import errno
-import json
 import re
-import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 from jsonargparse import set_parsing_settings
 from lightning.fabric.plugins import CheckpointIO
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.layer_sync import LayerSync
 
 from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
-from kdna_zoo.errors import KdnaZooError, RunError, UserError, did_you_mean
+from kdna_zoo.errors import KdnaZooError, UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training.averaging import WeightAverage
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.checkpointing import LastCheckpoint, SafeCheckpointIO
 from kdna_zoo.training.classification import ImageClassifier
+from kdna_zoo.training.failures import condensed, explain, unknown
 from kdna_zoo.training.head_first import HeadFirst
 from kdna_zoo.training.loggers import make_loggers
 from kdna_zoo.training.nonfinite import NonFinite
 from kdna_zoo.training.progress import RunProgress
 from kdna_zoo.training.random_states import RandomStates
 from kdna_zoo.training.rate_finder import RateFinder
-from kdna_zoo.training.record import describe_machine
 from kdna_zoo.training.resume import find_run
+from kdna_zoo.training.save_run import SaveRun
 from kdna_zoo.training.stopping import StayStopped, StopAfter
 from kdna_zoo.training.summary import RunSummary
 from kdna_zoo.training.sync_norm import SyncNorms
+from kdna_zoo.training.trainer_options import check_trainer
 
-WRITING = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
 RESUME = (
@@ -52,7 +49,6 @@ RESUME = (
     "from it.)"
 )
 SKIP = "leave out up to so many steps with a loss or gradient that is not finite, before stopping"
-KILLED_WORKER = r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)"
 NOISE = (  # warnings of Lightning that a user can do nothing about
     r".*LeafSpec.* is deprecated",  # in its own use of torch
     r".*callbacks used to create the checkpoint need to be provided",  # evaluation needs none
@@ -77,6 +73,7 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(HeadFirst, "head_first")
         parser.add_lightning_class_args(RateFinder, "rate_finder")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("data.input_size", "model.in_chans", compute_fn=_channels)
 
     def _parse_ckpt_path(self) -> None:
         """Find or check a checkpoint before anything is built; take no options from it."""
@@ -104,9 +101,12 @@ class CLI(LightningCLI):
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         fits = self.subcommand == "fit"
         if fits:
-            _check_that_it_validates(config)
-        if config["logger"] is None:
-            config["logger"] = self._make_loggers(config["default_root_dir"]) if fits else False
+            check_trainer(config)
+        if fits and config["logger"] is not False:
+            given = [] if config["logger"] is True else _listed(config["logger"])
+            config["logger"] = [*self._make_loggers(config["default_root_dir"]), *given]
+        elif config["logger"] is None:
+            config["logger"] = False
         if not fits:
             config["enable_checkpointing"] = False
         else:
@@ -136,25 +136,24 @@ class CLI(LightningCLI):
         except ValueError as error:
             raise UserError(f"the trainer cannot be made: {error}") from error
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; whatever ends it is an error of this package, with a line for the user."""
+        try:
+            super()._run_subcommand(subcommand)
+        except KdnaZooError:
+            raise
+        except Exception as error:
+            saves = (call for call in self.trainer.callbacks if isinstance(call, SaveRun))  # type: ignore[attr-defined]
+            folder = next((call.folder for call in saves), None)
+            raise explain(error) or unknown(error, folder, self.trainer.global_rank) from error
+
     def _make_loggers(self, folder: str) -> list[Logger]:
         found = self.resumption
         return make_loggers(folder, found.version, found.step) if found else make_loggers(folder)
 
 
-def _check_that_it_validates(trainer: Mapping[str, Any]) -> None:
-    """Refuse a run whose first validation would come after its last epoch.
-
-    Raises:
-        UserError: If so.
-    """
-    every, epochs = trainer["check_val_every_n_epoch"], trainer["max_epochs"]
-    unasked = trainer["limit_val_batches"] == 0 or trainer["fast_dev_run"]
-    if not unasked and every and 0 < (epochs or 0) < every:
-        raise UserError(
-            f"this run would never validate: trainer.check_val_every_n_epoch is {every} and "
-            f"trainer.max_epochs {epochs}; change both together, or set "
-            "trainer.limit_val_batches 0"
-        )
+def _channels(input_size: Sequence[int] | None) -> int | None:
+    return input_size[0] if input_size else None
 
 
 def _has_bar(callbacks: Any) -> bool:
@@ -175,33 +174,6 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-class SaveRun(SaveConfigCallback):
-    """Keep in the run's folder how it was made: ``config.yaml`` (resolved) and ``run.json``.
-
-    Both go into the checkpoints too, by way of the module's ``run_info``.
-    """
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Settle the run's folder on all ranks: asking for it is a broadcast."""
-        self.folder = Path(trainer.log_dir or trainer.default_root_dir)
-        super().setup(trainer, pl_module, stage)
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write ``run.json`` beside the ``config.yaml`` that Lightning has just written."""
-        assert isinstance(pl_module, ImageClassifier)
-        command = shlex.join(["kdna-zoo", *sys.argv[1:]])
-        recipe = self.parser.dump(self.config, skip_none=False)
-        pl_module.run_info = {"command": command, "recipe": recipe, "folder": self.folder.name}
-        seed = self.config["seed_everything"]
-        part = {"command": command, "seed": seed, **describe_machine(trainer)}
-        record, file = part, self.folder / "run.json"
-        goes_on = any(getattr(logger, "first_step", None) is not None for logger in trainer.loggers)
-        if goes_on and file.exists():
-            record = json.loads(file.read_text())
-            record["resumed"] = [*record.get("resumed", []), part]
-        file.write_text(json.dumps(record, indent=2) + "\n")
-
-
 class Parser(LightningArgumentParser):
     """LightningCLI's parser, whose errors are one message in place of the whole usage."""
 
@@ -212,7 +184,7 @@ class Parser(LightningArgumentParser):
         if unknown:
             options = {str(action.dest) for action in self._all_actions()}
             hint = did_you_mean(unknown[1] or unknown[2], options, hint)
-        raise UserError(f"{message.strip()}; {hint}") from ex
+        raise UserError(f"{condensed(message.strip())}; {hint}") from ex
 
     def _all_actions(self) -> Iterator[Any]:
         for action in self._actions:
@@ -248,23 +220,11 @@ def run(arguments: Sequence[str]) -> CLI:
                     **{name: {"default_config_files": defaults} for name in SUBCOMMANDS},
                 },
             )
-    except MisconfigurationException as error:
-        raise UserError(str(error)) from error
-    except RuntimeError as error:
-        if isinstance(error, KdnaZooError) or not re.search(KILLED_WORKER, str(error)):
-            raise
-        raise RunError(
-            f"a process that loads the data was killed ({str(error).strip()}), often because "
-            "memory ran out: lower --data.num_workers or --data.batch_size, and go on with --resume"
-        ) from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise RunError(
-                f"the disk is full: {error}. The checkpoints there are as they were; make room and"
-                " go on with --resume"
-            ) from error
-        if not isinstance(error, WRITING):
-            raise
-        raise UserError(f"cannot write there: {error}") from error
+    except KdnaZooError:
+        raise
+    except Exception as error:
+        if known := explain(error):
+            raise known from error
+        raise
     finally:
         sys.argv = before

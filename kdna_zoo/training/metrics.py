@@ -5,9 +5,20 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, Metric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from kdna_zoo.errors import UserError
+
 
 def make_metrics(num_classes: int) -> MetricCollection:
-    """Make the metrics; top-5 only where it says something."""
+    """Make the metrics; top-5 only where it says something.
+
+    Raises:
+        UserError: If there is one class only.
+    """
+    if num_classes < 2:
+        raise UserError(
+            f"there is nothing to tell apart in {num_classes} class: give data of two or more (an "
+            "image folder has a folder for each)"
+        )
     metrics: dict[str, Metric | MetricCollection] = {
         "loss": MeanMetric(),
         "top1": MulticlassAccuracy(num_classes, top_k=1, average="micro"),

@@ -54,11 +54,6 @@ def find_run(config: Any) -> Resumption | None:
         return None
     if config.resume and config.ckpt_path not in (None, "last", "hpc"):
         raise UserError("give --resume or --ckpt_path, not both: --resume finds the checkpoint")
-    if config.trainer.logger:
-        raise UserError(
-            "--resume goes on in the folder of this package's own loggers, and trainer.logger "
-            "gives others; give --ckpt_path FILE"
-        )
     seed = config.seed_everything
     given = seed if isinstance(seed, int) and not isinstance(seed, bool) else None
     return find_resumption(folder, config.last_checkpoint.dirpath, given)
