@@ -12,6 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 
 from kdna_zoo.atomic import replaced_file
+from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.errors import RunError, StoppedError
 from kdna_zoo.training.signals import Signals
 
@@ -19,11 +20,23 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint aside, flushes it to the disk and renames it.
+    """Writes a checkpoint aside, flushes it to the disk and renames it; loads none with code.
 
     At no time is half a checkpoint under its name, and an error leaves what was there before. What
     was ``last.ckpt`` until now stays as ``previous.ckpt``.
     """
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint to the CPU, without running code from it, whatever is asked for.
+
+        Raises:
+            UserError: If it is damaged, or holds code.
+        """
+        if "://" in str(path):  # object storage
+            return super().load_checkpoint(path, weights_only=True)
+        return dict(open_checkpoint(Path(path)))
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None

@@ -23,7 +23,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.layer_sync import LayerSync
 
-from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
 from kdna_zoo.errors import KdnaZooError, RunError, UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
@@ -31,6 +30,7 @@ from kdna_zoo.training.averaging import WeightAverage
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.checkpointing import LastCheckpoint, SafeCheckpointIO
 from kdna_zoo.training.classification import ImageClassifier
+from kdna_zoo.training.given_checkpoint import begun_from, check_unpickling, evaluated
 from kdna_zoo.training.head_first import HeadFirst
 from kdna_zoo.training.loggers import make_loggers
 from kdna_zoo.training.nonfinite import NonFinite
@@ -45,7 +45,6 @@ from kdna_zoo.training.sync_norm import SyncNorms
 
 WRITING = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
 RESUME = (
     "go on with the newest run in trainer.default_root_dir that has a whole checkpoint, from the "
     "newest, in its folder; from the start where there is none. (--ckpt_path FILE begins a new run "
@@ -80,24 +79,24 @@ class CLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Find or check a checkpoint before anything is built; take no options from it."""
-        config = self.config[self.config.subcommand]
-        self.resumption = find_run(config) if self.config.subcommand == "fit" else None
-        path = config.get("ckpt_path")
-        if path is not None and path not in CHECKPOINT_WORDS:
-            open_checkpoint(Path(path))
+        config, fits = self.config[self.config.subcommand], self.config.subcommand == "fit"
+        check_unpickling(config)
+        self.resumption = find_run(config) if fits else None
+        if self.resumption is not None:
+            self.checkpoint: Path | None = self.resumption.checkpoint
+        else:
+            self.checkpoint = begun_from(config) if fits else evaluated(config)
 
     def before_instantiate_classes(self) -> None:
         """Keep a run's folder for training alone."""
         if self.subcommand != "fit":
             self.save_config_callback = None
 
-    def before_fit(self) -> None:
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Hand over the checkpoint that was found; the saved configuration has what was asked."""
-        options = self.config_init["fit"]
-        if self.resumption is not None:
-            options["ckpt_path"] = str(self.resumption.checkpoint)
-        elif options["ckpt_path"] in CHECKPOINT_WORDS:
-            options["ckpt_path"] = None
+        found = str(self.checkpoint) if self.checkpoint else None
+        given: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        return {**given, "ckpt_path": found, "weights_only": True}
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the loggers and callbacks that its sub-command has a use for."""
@@ -109,8 +108,7 @@ class CLI(LightningCLI):
             config["logger"] = self._make_loggers(config["default_root_dir"]) if fits else False
         if not fits:
             config["enable_checkpointing"] = False
-        else:
-            config["plugins"] = _with_safe_io(_listed(config["plugins"]))
+        config["plugins"] = _with_safe_io(_listed(config["plugins"]))
         if config["sync_batchnorm"]:
             config["plugins"] = _with_sync_norms(_listed(config["plugins"]))
         names = ["predictions"] if self.subcommand == "predict" else []
