@@ -28,6 +28,7 @@ from kdna_zoo.commands import (
     verify,
 )
 from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError, did_you_mean
+from kdna_zoo.user_modules import HELP, OPTION, import_modules, split_imports
 from kdna_zoo.version import __version__
 
 TRAINING = {
@@ -63,19 +64,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 0, 2 for a user's mistake, 1 for a fault, 143 for a run that SIGTERM stopped, and 141
     where nobody reads the output any more, as with ``| head``.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        modules, arguments = split_imports(given)
         if arguments and arguments[0] in NEEDS_TRAIN:
             require_extra(f"kdna-zoo {arguments[0]}", "train", TRAIN_PACKAGES)
         if arguments and (arguments[0] in TRAINING or arguments[0].startswith(COMPLETION)):
             from kdna_zoo.training import command
 
-            command.run(arguments)
+            command.run([*arguments, *(f"{OPTION}={module}" for module in modules)])
             return 0
+        import_modules(modules)
         args, unknown = make_parser().parse_known_args(arguments)
         if unknown:
             raise UserError(_unknown_option(args, unknown[0]))
-        args.line = shlex.join(["kdna-zoo", *arguments])
+        args.line = shlex.join(["kdna-zoo", *given])
         return _run(args)
     except KdnaZooError as error:
         if error.exit_code:
@@ -107,6 +110,7 @@ def make_parser() -> argparse.ArgumentParser:
     for module in COMMANDS:
         module.add_parser(subparsers)
     for name, subparser in subparsers.choices.items():
+        subparser.add_argument(OPTION, metavar="MODULE", action="append", dest="modules", help=HELP)
         subparser.set_defaults(command=name, options=list(subparser._option_string_actions))
     return parser
 

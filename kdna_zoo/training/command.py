@@ -30,10 +30,12 @@ from kdna_zoo.training.averaging import WeightAverage
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.checkpointing import LastCheckpoint, SafeCheckpointIO
 from kdna_zoo.training.classification import ImageClassifier
+from kdna_zoo.training.config_files import check_config_files
 from kdna_zoo.training.given_checkpoint import begun_from, check_unpickling, evaluated
 from kdna_zoo.training.head_first import HeadFirst
 from kdna_zoo.training.loggers import make_loggers
 from kdna_zoo.training.nonfinite import NonFinite
+from kdna_zoo.training.parse_errors import in_one_sentence
 from kdna_zoo.training.progress import RunProgress
 from kdna_zoo.training.random_states import RandomStates
 from kdna_zoo.training.rate_finder import RateFinder
@@ -42,6 +44,7 @@ from kdna_zoo.training.resume import find_run
 from kdna_zoo.training.stopping import StayStopped, StopAfter
 from kdna_zoo.training.summary import RunSummary
 from kdna_zoo.training.sync_norm import SyncNorms
+from kdna_zoo.user_modules import import_modules, split_imports
 
 WRITING = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -76,6 +79,10 @@ class CLI(LightningCLI):
         parser.add_lightning_class_args(HeadFirst, "head_first")
         parser.add_lightning_class_args(RateFinder, "rate_finder")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse ``sys.argv``, whose ``--import`` options were heeded before."""
+        self.config = parser.parse_args(split_imports(sys.argv[1:])[1])
 
     def _parse_ckpt_path(self) -> None:
         """Find or check a checkpoint before anything is built; take no options from it."""
@@ -205,12 +212,13 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong, with the nearest options where one is unknown."""
+        message = in_one_sentence(message)
         unknown = re.search(r"option '([\w.]+)'|arguments?: --([\w.]+)", message)
         hint = "kdna-zoo fit --help lists all options"
         if unknown:
             options = {str(action.dest) for action in self._all_actions()}
             hint = did_you_mean(unknown[1] or unknown[2], options, hint)
-        raise UserError(f"{message.strip()}; {hint}") from ex
+        raise UserError(f"{message}; {hint}") from ex
 
     def _all_actions(self) -> Iterator[Any]:
         for action in self._actions:
@@ -225,6 +233,9 @@ def run(arguments: Sequence[str]) -> CLI:
 
     ``sys.argv`` is set for the time of the call: Lightning starts further processes from it.
     """
+    imports, others = split_imports(arguments)
+    check_config_files(others, imports)
+    import_modules(imports)
     set_parsing_settings(add_print_completion_argument=True)
     before = sys.argv
     sys.argv = [before[0], *arguments]
