@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,11 @@ class LastCheckpoint(Checkpoint):
         run = trainer.log_dir or trainer.default_root_dir
         self.path = Path(self.dirpath or Path(run, "checkpoints")) / LAST
 
+    def newest(self) -> Path | None:
+        """Return the last checkpoint, if there is one by now."""
+        path: Path | None = getattr(self, "path", None)
+        return path if path and path.exists() else None
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to listen to signals."""
         self.signals.listen(trainer)
@@ -152,9 +158,11 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
         self.signals.requeue()
         if self.signals.stopping:
-            code = 128 + self.signals.stopping
+            number = self.signals.stopping
+            code = 128 + number
+            reason = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
             raise StoppedError(
-                f"stopped by signal {self.signals.stopping} after step {trainer.global_step} "
+                f"stopped by {reason} after step {trainer.global_step} "
                 f"(epoch {trainer.current_epoch}); its state is in {self.path}: go on with "
                 "--resume",
                 exit_code=code if trainer.is_global_zero else 0,  # other codes than 0 end the rest

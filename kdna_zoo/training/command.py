@@ -4,7 +4,6 @@ Under each recipe lies ``recipes/_base/default.yaml``; then come the recipe's ``
 from left to right, then the command line.
 """
 
-import errno
 import json
 import re
 import shlex
@@ -24,7 +23,14 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.layer_sync import LayerSync
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.errors import KdnaZooError, RunError, UserError, did_you_mean
+from kdna_zoo.errors import (
+    FULL,
+    UNWRITABLE,
+    KdnaZooError,
+    RunError,
+    UserError,
+    did_you_mean,
+)
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training.averaging import WeightAverage
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
@@ -33,7 +39,8 @@ from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.config_files import check_config_files
 from kdna_zoo.training.given_checkpoint import begun_from, check_unpickling, evaluated
 from kdna_zoo.training.head_first import HeadFirst
-from kdna_zoo.training.loggers import make_loggers
+from kdna_zoo.training.interrupted import explained
+from kdna_zoo.training.loggers import make_loggers, quiet_threads
 from kdna_zoo.training.nonfinite import NonFinite
 from kdna_zoo.training.parse_errors import in_one_sentence
 from kdna_zoo.training.progress import RunProgress
@@ -46,7 +53,6 @@ from kdna_zoo.training.summary import RunSummary
 from kdna_zoo.training.sync_norm import SyncNorms
 from kdna_zoo.user_modules import import_modules, split_imports
 
-WRITING = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 RESUME = (
     "go on with the newest run in trainer.default_root_dir that has a whole checkpoint, from the "
@@ -104,6 +110,11 @@ class CLI(LightningCLI):
         found = str(self.checkpoint) if self.checkpoint else None
         given: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
         return {**given, "ckpt_path": found, "weights_only": True}
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run it; one that is interrupted says what is left."""
+        with explained(self.trainer):
+            super()._run_subcommand(subcommand)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the loggers and callbacks that its sub-command has a use for."""
@@ -241,7 +252,7 @@ def run(arguments: Sequence[str]) -> CLI:
     sys.argv = [before[0], *arguments]
     defaults = [str(recipes_folder() / "_base" / "default.yaml")]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet_threads():
             for noise in NOISE:
                 warnings.filterwarnings("ignore", noise)
             return CLI(
@@ -267,12 +278,12 @@ def run(arguments: Sequence[str]) -> CLI:
             "memory ran out: lower --data.num_workers or --data.batch_size, and go on with --resume"
         ) from error
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise RunError(
                 f"the disk is full: {error}. The checkpoints there are as they were; make room and"
                 " go on with --resume"
             ) from error
-        if not isinstance(error, WRITING):
+        if error.errno not in UNWRITABLE:
             raise
         raise UserError(f"cannot write there: {error}") from error
     finally:
