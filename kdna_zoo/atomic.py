@@ -8,10 +8,14 @@ POSIX only: it relies on renaming and flushing directories, and on `flock`.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+with suppress(ImportError):  # what replaces nothing runs elsewhere too
+    import fcntl
 
 
 @contextmanager
@@ -44,24 +48,56 @@ def replaced_file(file: Path) -> Iterator[Path]:
     """Yield the path of an empty file to write, which becomes `file` if the block ends well.
 
     After an error or an interrupt in the block, `file` is as it was before. Killed, a hidden file
-    with ``.kdna-zoo-new`` in its name may be left beside it.
+    with ``.kdna-zoo-new`` in its name may be left beside it, which the next call removes.
 
     Args:
         file: The target: absent, or a file to be replaced. Its folder must be there.
     """
     fresh = file.with_name(f".{os.getpid()}.kdna-zoo-new.{file.name}")  # with the same suffix
+    _remove_left_files(file)
+    handle = None
     try:
         fresh.touch()
+        handle = fresh.open("rb")
+        with suppress(OSError):  # some network file systems have no locks: go on without
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         access = fresh.stat().st_mode  # that of any new file; some writers make theirs private
         yield fresh
         fresh.chmod(access)
-        with fresh.open("rb") as handle:
-            os.fsync(handle.fileno())
+        with fresh.open("rb") as written:
+            os.fsync(written.fileno())
         os.rename(fresh, file)
         _flush_directory(file.parent)
     finally:
+        if handle is not None:
+            handle.close()
         with suppress(OSError):
             fresh.unlink()
+
+
+def _remove_left_files(file: Path) -> None:
+    """Remove what was to become `file` in processes that were killed.
+
+    Whoever writes one holds a lock on it, on another machine too, and has its number in the name.
+    """
+    pattern = re.compile(rf"\.(\d+)\.kdna-zoo-new\.{re.escape(file.name)}")
+    with suppress(OSError):
+        for left in file.parent.glob(".*.kdna-zoo-new.*"):
+            match = pattern.fullmatch(left.name)
+            if match and not _runs(int(match[1])):
+                with left.open("rb") as handle:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _fresh(folder: Path) -> Path:
@@ -92,8 +128,6 @@ def _tidy(folder: Path) -> None:
 @contextmanager
 def _alone_in(parent: Path) -> Iterator[None]:
     """Wait until no other process replaces a folder in `parent`, and keep others waiting."""
-    import fcntl  # here, so that what replaces nothing runs elsewhere too
-
     handle = os.open(parent, os.O_RDONLY)
     try:
         with suppress(OSError):  # some network file systems have no locks: go on without

@@ -1,6 +1,7 @@
 """What training and release agree on about checkpoint files, and what is wrong with one."""
 
 import re
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from kdna_zoo.errors import UserError
 
 RECORD_FORMAT = 1  # of the record that training leaves under ``checkpoint["kdna_zoo"]``
+ARCHIVE = b"PK\x03\x04"  # the first bytes of the form that torch writes
 SHOWN = 3  # this many keys of a kind are named in an error
 
 
@@ -26,18 +28,68 @@ def open_checkpoint(path: Path) -> Mapping[str, Any]:
         )
     if path.is_dir():
         raise UserError(f"{path} is a folder. Give the .ckpt file itself.")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
-    except Exception as error:  # a broken file raises many things, KeyError and EOFError among them
-        raise UserError(_why_not_loaded(path, error)) from error
+    checkpoint = _load(path)
     if not isinstance(checkpoint, Mapping) or "state_dict" not in checkpoint:
         raise UserError(
             f"{path} is no training checkpoint: it has no 'state_dict'."
             " Give the .ckpt file that `kdna-zoo fit` wrote."
         )
     return checkpoint
+
+
+def check_given_weights(arguments: Mapping[str, Any]) -> None:
+    """Check the files that a network's arguments have timm load, as a checkpoint is checked.
+
+    Args:
+        arguments: Those of ``timm.create_model``.
+
+    Raises:
+        UserError: If one is damaged, or holds code.
+    """
+    configs = (arguments.get("pretrained_cfg_overlay"), arguments.get("pretrained_cfg"))
+    files = [config.get("file") for config in configs if isinstance(config, Mapping)]
+    for file in (arguments.get("checkpoint_path"), *files):
+        # what is not there, timm names; and its other formats hold no code
+        if file and Path(file).is_file() and Path(file).suffix not in (".safetensors", ".npz"):
+            _load(Path(file))
+
+
+def _load(path: Path) -> Any:
+    """Load what torch has saved, after a look whether it is what was written."""
+    try:
+        check_whole(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
+    except Exception as error:  # a broken file raises many things, KeyError and EOFError among them
+        raise UserError(_why_not_loaded(path, error)) from error
+
+
+def check_whole(path: Path) -> None:
+    """Check the checksum (CRC-32) of each part of a file that torch wrote, which loads without it.
+
+    A file of another form has none, and passes.
+
+    Raises:
+        UserError: If a part is not what was written.
+    """
+    with path.open("rb") as file:
+        if file.read(len(ARCHIVE)) != ARCHIVE:
+            return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # what is broken in an archive raises many things
+        raise UserError(_why_not_loaded(path, error)) from error
+    if damaged is not None:
+        raise UserError(
+            f"{path} is damaged: its part {damaged} is not what was written. Give a whole .ckpt"
+            " file that `kdna-zoo fit` wrote, such as previous.ckpt beside last.ckpt."
+        )
 
 
 def _why_not_loaded(path: Path, error: Exception) -> str:

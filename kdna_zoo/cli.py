@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import NoReturn
 
 from kdna_zoo.commands import (
@@ -27,8 +28,17 @@ from kdna_zoo.commands import (
     report,
     verify,
 )
-from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError, did_you_mean
+from kdna_zoo.errors import (
+    UNWRITABLE,
+    KdnaZooError,
+    MissingExtraError,
+    RunError,
+    UserError,
+    did_you_mean,
+)
+from kdna_zoo.interrupts import heeding_sigterm, number_of, stopped_by
 from kdna_zoo.tracebacks import leave_traceback
+from kdna_zoo.user_modules import HELP, OPTION, import_modules, split_imports
 from kdna_zoo.version import __version__
 
 TRAINING = {
@@ -41,6 +51,7 @@ COMMANDS = (
     *(quickstart, models, info, bench, cka, recipes, compare, report, export, publish, verify),
     classify,
 )
+UNCHANGED = "its files are as they were before; the same command begins again"
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh
 NEEDS_TRAIN = {*TRAINING, "compare", "publish", "quickstart", "report"}
 TRAIN_PACKAGES = (
@@ -61,40 +72,53 @@ class Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    It is 0, 2 for a user's mistake, 1 for a fault, 143 for a run that SIGTERM stopped, and 141
-    where nobody reads the output any more, as with ``| head``.
+    It is 0, 2 for a user's mistake, 1 for a fault, 130 where Ctrl-C and 143 where SIGTERM stopped
+    it, and 141 where nobody reads the output any more, as with ``| head``.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        modules, arguments = split_imports(given)
         if arguments and arguments[0] in NEEDS_TRAIN:
             require_extra(f"kdna-zoo {arguments[0]}", "train", TRAIN_PACKAGES)
         if arguments and (arguments[0] in TRAINING or arguments[0].startswith(COMPLETION)):
             from kdna_zoo.training import command
 
-            command.run(arguments)
+            requeued = arguments[0] == "fit" and "SLURM_JOB_ID" in os.environ  # Lightning's to know
+            with nullcontext() if requeued else heeding_sigterm():
+                command.run([*arguments, *(f"{OPTION}={module}" for module in modules)])
             return 0
+        import_modules(modules)
         args, unknown = make_parser().parse_known_args(arguments)
         if unknown:
             raise UserError(_unknown_option(args, unknown[0]))
-        args.line = shlex.join(["kdna-zoo", *arguments])
+        args.line = shlex.join(["kdna-zoo", *given])
         return _run(args)
+    except KeyboardInterrupt as interrupt:
+        stopped = stopped_by(number_of(interrupt), UNCHANGED)
+        print(f"\nkdna-zoo: {stopped}", file=sys.stderr)
+        return stopped.exit_code
     except KdnaZooError as error:
         if error.exit_code:
             print(f"kdna-zoo: {error}", file=sys.stderr)
         return error.exit_code
     except Exception as error:  # what nobody has thought of: in one line too
-        print(f"kdna-zoo: {leave_traceback(error, arguments)}", file=sys.stderr)
+        print(f"kdna-zoo: {leave_traceback(error, given)}", file=sys.stderr)
         return 1
 
 
 def _run(args: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], int] = args.run
     try:
-        code = run(args)
+        with heeding_sigterm():
+            code = run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return 141
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            raise UserError(f"cannot read or write there: {error}") from error
+        raise RunError(f"the system refused: {error}") from error
     return code
 
 
@@ -111,6 +135,7 @@ def make_parser() -> argparse.ArgumentParser:
     for module in COMMANDS:
         module.add_parser(subparsers)
     for name, subparser in subparsers.choices.items():
+        subparser.add_argument(OPTION, metavar="MODULE", action="append", dest="modules", help=HELP)
         subparser.set_defaults(command=name, options=list(subparser._option_string_actions))
     return parser
 

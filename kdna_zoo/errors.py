@@ -1,7 +1,14 @@
 """Errors with a message meant for the user; the command line prints it without a traceback."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of an OSError: there is no room
+UNWRITABLE = (  # and: not there, or not by this user
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
 
 
 class KdnaZooError(Exception):

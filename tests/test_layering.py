@@ -12,7 +12,8 @@ ALLOWED = {  # what the files of each folder may import from the others
     "peers": {"layers", "errors"},
     "models": {"layers", "sharing", "peers", "errors", "checkpoints", "paths"},
     "data": {"errors"},
-    "training": {"data", "errors", "checkpoints", "paths", "version", "atomic", "tracebacks"},
+    "training": {"data", "errors", "checkpoints", "paths", "version", "atomic"}
+    | {"interrupts", "user_modules", "tracebacks"},
     "release": {"models", "sharing", "analysis", "errors", "checkpoints", "paths", "version"}
     | {"atomic"},
     "analysis": {"models", "sharing", "peers", "layers", "data", "errors"},

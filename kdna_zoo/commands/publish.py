@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.interrupts import leaving
 
 if TYPE_CHECKING:
     from kdna_zoo.release.checkpoint import TrainedModel
@@ -104,7 +106,9 @@ def run(args: argparse.Namespace) -> int:
         manifest_to_write()
     if args.repo and not args.dry_run:
         check_access(args.repo, args.pr)
-    with _folder(args) as (folder, trained):
+    done: list[Path] = []  # the folder to go on from
+    with leaving(lambda: _what_is_left(args, done)), _folder(args) as (folder, trained):
+        done += [folder] if not trained or (args.to and not args.dry_run) else []
         for line in _files(folder):
             print(line)
         if args.dry_run:
@@ -119,6 +123,19 @@ def run(args: argparse.Namespace) -> int:
         print("Load it in Python:")
         print(f"  import kdna_zoo, timm; model = timm.create_model({name!r}, pretrained=True)")
     return 0
+
+
+def _what_is_left(args: argparse.Namespace, done: list[Path]) -> str:
+    """Say how to go on after an interrupt: what was written is not written again."""
+    if not done:
+        return "its files are as they were before; the same command begins again"
+    on = ["--repo", args.repo] * bool(args.repo) + ["--tag", args.tag] * bool(args.tag)
+    switches = ("private", "pr", "overwrite_card", "update_manifest")
+    on += [f"--{name.replace('_', '-')}" for name in switches if getattr(args, name)]
+    if not on:
+        return f"{done[0]} is published whole"
+    line = shlex.join(["kdna-zoo", "publish", str(done[0]), *on])
+    return f"{done[0]} is whole; `{line}` does what is missing"
 
 
 def _card(args: argparse.Namespace, folder: Path) -> str:

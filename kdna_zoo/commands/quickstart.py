@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kdna_zoo.interrupts import leaving
+
 
 def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
@@ -27,6 +29,11 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run all steps and compare the two accuracies."""
+    with leaving(lambda: f"what was done is in {args.to}; the same command begins a new run there"):
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     from kdna_zoo.errors import RunError
     from kdna_zoo.paths import recipes_folder
 

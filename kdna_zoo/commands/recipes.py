@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from kdna_zoo.atomic import replaced_file
 from kdna_zoo.commands._output import add_output_options, print_json, print_table
 from kdna_zoo.commands._recipe_files import Recipe, find_recipe, list_recipes
 from kdna_zoo.errors import UserError
@@ -73,7 +74,8 @@ def copy_files(folder: Path, target: Path, recipe: Recipe) -> list[Path]:
     try:
         for source, file in missing:
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(source.read_bytes())
+            with replaced_file(file) as fresh:
+                fresh.write_bytes(source.read_bytes())
     except OSError as error:
         raise UserError(f"cannot write into {target}: {error}") from error
     return [file for _, file in missing]

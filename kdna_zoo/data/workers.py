@@ -1,7 +1,8 @@
 """What a process that loads does with the signals that a cluster sends to all of a job.
 
 Without this a worker would die of SIGTERM, and its death would end the run before it has saved; and
-a worker would carry out the handlers that it inherits from the trainer.
+a worker would carry out the handlers that it inherits from the trainer. A terminal sends Ctrl-C to
+all of them.
 """
 
 import signal
@@ -12,7 +13,7 @@ GRACE = 30  # seconds that a worker outlives SIGTERM: it normally ends with the 
 
 def leave_signals_to_the_trainer(worker: int) -> None:
     """Set up the signals of a worker; a ``worker_init_fn``."""
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_later)
 

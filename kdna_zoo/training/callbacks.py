@@ -1,7 +1,9 @@
 """Callbacks that recipes use beside Lightning's own."""
 
 import csv
+import glob
 import heapq
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -47,16 +49,36 @@ class PredictionWriter(BasePredictionWriter):
     def __init__(self, path: str | None = None) -> None:
         super().__init__(write_interval="batch")
         self.path = path
+        self._part: Path | None = None  # this process's rows
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin a new file."""
-        self._file = Path(self.path or Path(trainer.default_root_dir) / "predictions.csv")
+        self._file = self.file(trainer)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._parts = [
             self._file.with_name(f".{self._file.name}.{rank}") for rank in range(trainer.world_size)
         ]
+        if trainer.is_global_zero:
+            self._remove_parts_of_more_processes()
         self._part = self._parts[trainer.global_rank]
         self._part.write_text("")
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Leave no rows behind where the run ends early."""
+        if self._part is not None:
+            self._part.unlink(missing_ok=True)
+
+    def file(self, trainer: pl.Trainer) -> Path:
+        """Return the file to write."""
+        return Path(self.path or Path(trainer.default_root_dir) / "predictions.csv")
+
+    def _remove_parts_of_more_processes(self) -> None:
+        """Remove what a run that was killed has left, where this one has no use for the name."""
+        for part in self._file.parent.glob(f".{glob.escape(self._file.name)}.*"):
+            if re.fullmatch(r"\.\d+", part.suffix) and part not in self._parts:
+                part.unlink(missing_ok=True)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the rows of all processes into one file, in order."""
@@ -102,6 +124,7 @@ class PredictionWriter(BasePredictionWriter):
         )
 
     def _append(self, rows: Any) -> None:
+        assert self._part is not None
         with self._part.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from kdna_zoo.atomic import replaced_file
+from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.errors import RunError, StoppedError
 from kdna_zoo.training.signals import Signals
 
@@ -20,11 +22,23 @@ LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint aside, flushes it to the disk and renames it.
+    """Writes a checkpoint aside, flushes it to the disk and renames it; loads none with code.
 
     At no time is half a checkpoint under its name, and an error leaves what was there before. What
     was ``last.ckpt`` until now stays as ``previous.ckpt``.
     """
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Load a checkpoint to the CPU, without running code from it, whatever is asked for.
+
+        Raises:
+            UserError: If it is damaged, or holds code.
+        """
+        if "://" in str(path):  # object storage
+            return super().load_checkpoint(path, weights_only=True)
+        return dict(open_checkpoint(Path(path)))
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
@@ -96,6 +110,11 @@ class LastCheckpoint(Checkpoint):
         run = trainer.log_dir or trainer.default_root_dir
         self.path = Path(self.dirpath or Path(run, "checkpoints")) / LAST
 
+    def newest(self) -> Path | None:
+        """Return the last checkpoint, if there is one by now."""
+        path: Path | None = getattr(self, "path", None)
+        return path if path and path.exists() else None
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to listen to signals."""
         self.signals.listen(trainer)
@@ -151,9 +170,11 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
         self.signals.requeue()
         if self.signals.stopping:
-            code = 128 + self.signals.stopping
+            number = self.signals.stopping
+            code = 128 + number
+            reason = "Ctrl-C" if number == signal.SIGINT else f"signal {number}"
             raise StoppedError(
-                f"stopped by signal {self.signals.stopping} after step {trainer.global_step} "
+                f"stopped by {reason} after step {trainer.global_step} "
                 f"(epoch {trainer.current_epoch}); its state is in {self.path}: go on with "
                 "--resume",
                 exit_code=code if trainer.is_global_zero else 0,  # other codes than 0 end the rest
@@ -165,7 +186,7 @@ def _validates_now(trainer: pl.Trainer) -> bool:
 
     One that validates by the clock does not know it yet, and does so anew when it is resumed.
     """
-    if trainer._val_check_time_interval is not None:
+    if trainer._val_check_time_interval is not None:  # type: ignore[attr-defined]
         return False
     loop = trainer.fit_loop
     assert loop._data_fetcher is not None, "a step was made"

@@ -19,7 +19,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins.layer_sync import LayerSync
 
-from kdna_zoo.checkpoints import open_checkpoint
 from kdna_zoo.data import ImageData
 from kdna_zoo.errors import KdnaZooError, UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
@@ -27,10 +26,14 @@ from kdna_zoo.training.averaging import WeightAverage
 from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.checkpointing import LastCheckpoint, SafeCheckpointIO
 from kdna_zoo.training.classification import ImageClassifier
-from kdna_zoo.training.failures import condensed, explain, unknown
+from kdna_zoo.training.config_files import check_config_files
+from kdna_zoo.training.failures import explain, unknown
+from kdna_zoo.training.given_checkpoint import begun_from, check_unpickling, evaluated
 from kdna_zoo.training.head_first import HeadFirst
-from kdna_zoo.training.loggers import make_loggers
+from kdna_zoo.training.interrupted import explained
+from kdna_zoo.training.loggers import make_loggers, quiet_threads
 from kdna_zoo.training.nonfinite import NonFinite
+from kdna_zoo.training.parse_errors import in_one_sentence
 from kdna_zoo.training.progress import RunProgress
 from kdna_zoo.training.random_states import RandomStates
 from kdna_zoo.training.rate_finder import RateFinder
@@ -40,9 +43,9 @@ from kdna_zoo.training.stopping import StayStopped, StopAfter
 from kdna_zoo.training.summary import RunSummary
 from kdna_zoo.training.sync_norm import SyncNorms
 from kdna_zoo.training.trainer_options import check_trainer
+from kdna_zoo.user_modules import import_modules, split_imports
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
-CHECKPOINT_WORDS = ("last", "hpc")  # what Lightning finds by itself, beside a path
 RESUME = (
     "go on with the newest run in trainer.default_root_dir that has a whole checkpoint, from the "
     "newest, in its folder; from the start where there is none. (--ckpt_path FILE begins a new run "
@@ -75,26 +78,30 @@ class CLI(LightningCLI):
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
         parser.link_arguments("data.input_size", "model.in_chans", compute_fn=_channels)
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse ``sys.argv``, whose ``--import`` options were heeded before."""
+        self.config = parser.parse_args(split_imports(sys.argv[1:])[1])
+
     def _parse_ckpt_path(self) -> None:
         """Find or check a checkpoint before anything is built; take no options from it."""
-        config = self.config[self.config.subcommand]
-        self.resumption = find_run(config) if self.config.subcommand == "fit" else None
-        path = config.get("ckpt_path")
-        if path is not None and path not in CHECKPOINT_WORDS:
-            open_checkpoint(Path(path))
+        config, fits = self.config[self.config.subcommand], self.config.subcommand == "fit"
+        check_unpickling(config)
+        self.resumption = find_run(config) if fits else None
+        if self.resumption is not None:
+            self.checkpoint: Path | None = self.resumption.checkpoint
+        else:
+            self.checkpoint = begun_from(config) if fits else evaluated(config)
 
     def before_instantiate_classes(self) -> None:
         """Keep a run's folder for training alone."""
         if self.subcommand != "fit":
             self.save_config_callback = None
 
-    def before_fit(self) -> None:
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Hand over the checkpoint that was found; the saved configuration has what was asked."""
-        options = self.config_init["fit"]
-        if self.resumption is not None:
-            options["ckpt_path"] = str(self.resumption.checkpoint)
-        elif options["ckpt_path"] in CHECKPOINT_WORDS:
-            options["ckpt_path"] = None
+        found = str(self.checkpoint) if self.checkpoint else None
+        given: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
+        return {**given, "ckpt_path": found, "weights_only": True}
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Give the trainer the loggers and callbacks that its sub-command has a use for."""
@@ -109,8 +116,7 @@ class CLI(LightningCLI):
             config["logger"] = False
         if not fits:
             config["enable_checkpointing"] = False
-        else:
-            config["plugins"] = _with_safe_io(_listed(config["plugins"]))
+        config["plugins"] = _with_safe_io(_listed(config["plugins"]))
         if config["sync_batchnorm"]:
             config["plugins"] = _with_sync_norms(_listed(config["plugins"]))
         names = ["predictions"] if self.subcommand == "predict" else []
@@ -139,7 +145,8 @@ class CLI(LightningCLI):
     def _run_subcommand(self, subcommand: str) -> None:
         """Run it; whatever ends it is an error of this package, with a line for the user."""
         try:
-            super()._run_subcommand(subcommand)
+            with explained(self.trainer):  # one that is interrupted says what is left
+                super()._run_subcommand(subcommand)
         except KdnaZooError:
             raise
         except Exception as error:
@@ -179,12 +186,13 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong, with the nearest options where one is unknown."""
+        message = in_one_sentence(message)
         unknown = re.search(r"option '([\w.]+)'|arguments?: --([\w.]+)", message)
         hint = "kdna-zoo fit --help lists all options"
         if unknown:
             options = {str(action.dest) for action in self._all_actions()}
             hint = did_you_mean(unknown[1] or unknown[2], options, hint)
-        raise UserError(f"{condensed(message.strip())}; {hint}") from ex
+        raise UserError(f"{message}; {hint}") from ex
 
     def _all_actions(self) -> Iterator[Any]:
         for action in self._actions:
@@ -199,12 +207,15 @@ def run(arguments: Sequence[str]) -> CLI:
 
     ``sys.argv`` is set for the time of the call: Lightning starts further processes from it.
     """
+    imports, others = split_imports(arguments)
+    check_config_files(others, imports)
+    import_modules(imports)
     set_parsing_settings(add_print_completion_argument=True)
     before = sys.argv
     sys.argv = [before[0], *arguments]
     defaults = [str(recipes_folder() / "_base" / "default.yaml")]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet_threads():
             for noise in NOISE:
                 warnings.filterwarnings("ignore", noise)
             return CLI(

@@ -4,7 +4,6 @@ Errors of torch, timm, Lightning and the system are known by their words. For on
 there is no advice; its traceback is kept (see `kdna_zoo.tracebacks`).
 """
 
-import errno
 import re
 import sys
 import traceback
@@ -12,11 +11,8 @@ from pathlib import Path
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from kdna_zoo.errors import KdnaZooError, RunError, UserError
+from kdna_zoo.errors import FULL, UNWRITABLE, KdnaZooError, RunError, UserError
 from kdna_zoo.tracebacks import leave_traceback, one_line
-
-WRITING = (FileExistsError, IsADirectoryError, NotADirectoryError, PermissionError)
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 MISTAKES = (  # what an error's text has in it, and what the user can do
     (
@@ -130,7 +126,7 @@ def _explain_file(error: OSError) -> KdnaZooError | None:
             f"the disk is full: {error}. The checkpoints there are as they were; make room and go "
             "on with --resume"
         )
-    if isinstance(error, WRITING) or error.errno == errno.EROFS:
+    if error.errno in UNWRITABLE:
         return UserError(f"cannot write there: {error}")
     if isinstance(error, FileNotFoundError) and error.filename:
         return UserError(f"there is no such file or folder, nor can it be made: {error.filename}")

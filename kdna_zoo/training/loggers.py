@@ -2,6 +2,9 @@
 
 import csv
 import io
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +71,23 @@ class CurvesLogger(TensorBoardLogger):
     def save(self) -> None:
         """Flush the events."""
         super(TensorBoardLogger, self).save()
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """Let TensorBoard's thread say nothing of a file that it cannot write: the main one will."""
+    before = threading.excepthook
+
+    def hook(died: threading.ExceptHookArgs) -> None:
+        of_tensorboard = type(died.thread).__module__.startswith("tensorboard.")
+        if not (of_tensorboard and isinstance(died.exc_value, OSError)):
+            before(died)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 def keep_rows(file: Path, before: int) -> list[str]:

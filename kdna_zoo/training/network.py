@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
+from kdna_zoo.checkpoints import check_given_weights
 from kdna_zoo.errors import UserError, did_you_mean
 
 
@@ -37,6 +38,7 @@ def create_network(
         names = timm.list_models()
         hint = did_you_mean(arch.split(".")[0], names, "timm.list_models() lists them all")
         raise UserError(f"timm knows no network named {arch!r}; {hint}")
+    check_given_weights(arch_args)
     try:
         network: Any = timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
     except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Finding the checkpoint to go on from: the newest whole one of the newest run that has one."""
+"""Finding the checkpoint to go on from, or to evaluate: the newest whole one of the newest run."""
 
 import os
 import re
@@ -42,7 +42,7 @@ def find_run(config: Any) -> Resumption | None:
     """
     words = config.ckpt_path in ("last", "hpc")
     folder = Path(config.trainer.default_root_dir)
-    left = sorted(folder.glob(REQUEUED)) if SLURMEnvironment.detect() else []
+    left = left_for_requeue(folder) if SLURMEnvironment.detect() else []
     requeued = left and int(os.environ.get("SLURM_RESTART_COUNT", 0)) > 0
     if not config.resume and not words and (config.ckpt_path is not None or not requeued):
         if left and config.ckpt_path is None:  # Lightning would go on from it
@@ -77,19 +77,44 @@ def find_resumption(
     Returns:
         None if there is none, so that the same command begins a run and goes on with it.
     """
-    versions = list_versions(folder)
-    runs: list[int | None] = [*versions] or [None]
-    for version in runs[:1] if checkpoints else runs:  # those in one folder are the newest run's
-        run = folder if version is None else folder / f"version_{version}"
+    found = find_newest(folder, checkpoints)
+    if found is None:
+        rank_zero_warn(f"nothing to resume in {folder}: beginning from the start")
+        return None
+    resumption, seed = found
+    _check_seed(given, seed)
+    rank_zero_info(f"resuming from {resumption.checkpoint}, after step {resumption.step}")
+    return resumption
+
+
+def find_newest(
+    folder: Path, checkpoints: str | None = None
+) -> tuple[Resumption, int | None] | None:
+    """Find the newest whole checkpoint of the newest run that has one, and that run's seed.
+
+    Args:
+        folder: Where the run folders lie (``trainer.default_root_dir``).
+        checkpoints: The folder of the checkpoints, where it is not in the run's.
+    """
+    for version, run in runs_in(folder, checkpoints):
         found = _find_checkpoint(Path(checkpoints or run / "checkpoints"), folder, run.name)
         if found is not None:
             path, step, seed = found
-            _check_seed(given, seed)
-            rank_zero_info(f"resuming from {path}, after step {step}")
-            return Resumption(path, version, step)
+            return Resumption(path, version, step), seed
         rank_zero_warn(f"no whole checkpoint in {run}")
-    rank_zero_warn(f"nothing to resume in {folder}: beginning from the start")
     return None
+
+
+def runs_in(folder: Path, checkpoints: str | None = None) -> list[tuple[int | None, Path]]:
+    """Return the runs in a folder, the newest first: the number of each, and its folder.
+
+    Args:
+        folder: Where the run folders lie; the only run's own, where there are none in it.
+        checkpoints: A folder that holds all checkpoints: they are the newest run's.
+    """
+    versions: list[int | None] = [*list_versions(folder)] or [None]
+    runs = [(n, folder if n is None else folder / f"version_{n}") for n in versions]
+    return runs[:1] if checkpoints else runs
 
 
 def _check_seed(given: int | None, seed: int | None) -> None:
@@ -124,6 +149,14 @@ def list_versions(folder: Path) -> list[int]:
     """Return the N of the ``version_N`` folders in a folder, the highest first."""
     found = (re.fullmatch(r"version_(\d+)", path.name) for path in folder.glob("version_*"))
     return sorted((int(match[1]) for match in found if match), reverse=True)
+
+
+def left_for_requeue(folder: Path) -> list[Path]:
+    """Return what jobs left that SLURM was to requeue, the newest last."""
+    numbered = [
+        (re.fullmatch(r"hpc_ckpt_(\d+)\.ckpt", file.name), file) for file in folder.glob("*")
+    ]
+    return [file for _, file in sorted((int(match[1]), file) for match, file in numbered if match)]
 
 
 def _folder(checkpoint: Mapping[str, Any]) -> str | None:

@@ -3,9 +3,10 @@
 Lightning's own handlers act wherever the run stands, in the middle of an optimizer step for one,
 and each rank for itself. Here a handler only takes a note; all ranks look at their notes together
 after a step, when the state is one that can be gone on from; a signal that comes while a run
-validates is heeded after that.
+validates is heeded after that. A second Ctrl-C ends the run at once.
 """
 
+import os
 import signal
 import threading
 from typing import Any
@@ -14,9 +15,13 @@ import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
+AFTER_VALIDATION = (
+    b"\nkdna-zoo: saving and stopping after this validation; Ctrl-C again stops at once\n"
+)
+
 
 class Signals:
-    """What SIGTERM and SLURM's requeue signal have asked for.
+    """What SIGTERM, Ctrl-C and SLURM's requeue signal have asked for.
 
     Attributes:
         stopping: The number of the signal to stop for; 0: none.
@@ -34,7 +39,10 @@ class Signals:
             return  # only there Python lets one
         if trainer.received_sigterm:  # before there was a step
             self._noted.add(signal.SIGTERM)
+        self._trainer = trainer
         signal.signal(signal.SIGTERM, self._note)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of a job in the background
+            signal.signal(signal.SIGINT, self._interrupt)
         environment = getattr(trainer.strategy, "cluster_environment", None)
         environment = environment or trainer._accelerator_connector.cluster_environment
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
@@ -53,13 +61,14 @@ class Signals:
         every = max(trainer.log_every_n_steps, 1)  # type: ignore[attr-defined]
         if several and not now and trainer.global_step % every:
             return False
-        notes = [float(n in self._noted) for n in (signal.SIGTERM, self._requeue_signal)]
+        heeded = (signal.SIGTERM, signal.SIGINT, self._requeue_signal)
+        notes = [float(number in self._noted) for number in heeded]
         if several:
             shared = torch.tensor(notes, device=trainer.strategy.root_device)
             notes = trainer.strategy.reduce(shared, reduce_op="sum").tolist()
-        if notes[0]:
-            self.stopping = int(signal.SIGTERM)
-        if notes[1]:
+        if notes[0] or notes[1]:
+            self.stopping = int(signal.SIGTERM if notes[0] else signal.SIGINT)
+        if notes[2]:
             self._noted.add(self._requeue_signal)
         return any(notes)
 
@@ -71,3 +80,10 @@ class Signals:
 
     def _note(self, number: int, frame: Any) -> None:
         self._noted.add(number)
+
+    def _interrupt(self, number: int, frame: Any) -> None:
+        if number in self._noted:
+            raise KeyboardInterrupt
+        self._noted.add(number)
+        if self._trainer.validating and self._trainer.is_global_zero:
+            os.write(2, AFTER_VALIDATION)  # print() may not be called again within itself

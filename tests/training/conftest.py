@@ -1,5 +1,7 @@
 """One short run that many tests look at."""
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,3 +25,25 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> command.CLI:
 def folder(trained: command.CLI) -> Path:
     assert trained.trainer.log_dir is not None
     return Path(trained.trainer.log_dir)
+
+
+def _mounted(folder: Path, options: str) -> Iterator[Path]:
+    """A real file system in memory; mounting it takes root."""
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("only root may mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of four megabytes."""
+    yield from _mounted(tmp_path / "disk", "size=4m")
+
+
+@pytest.fixture
+def read_only_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk that takes no file."""
+    yield from _mounted(tmp_path / "disk", "ro")

@@ -4,7 +4,6 @@ import errno
 import os
 import resource
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,18 +43,6 @@ def test_no_room_for_a_checkpoint(tmp_path: Path) -> None:
     assert "make room and go on with --resume" in str(error.value)
     assert step_of(file) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of four megabytes; mounting it takes root."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=False)
-    if mounted.returncode:
-        pytest.skip("only root may mount a tmpfs")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
 
 
 def test_a_disk_that_is_full_at_a_checkpoint(
