@@ -12,11 +12,11 @@ ALLOWED = {  # what the files of each folder may import from the others
     "peers": {"layers", "errors"},
     "models": {"layers", "sharing", "peers", "errors", "checkpoints", "paths"},
     "data": {"errors"},
-    "training": {"data", "errors", "checkpoints", "paths", "version", "atomic"}
+    "training": {"data", "errors", "checkpoints", "paths", "version", "atomic", "names"}
     | {"interrupts", "user_modules", "tracebacks"},
     "release": {"models", "sharing", "analysis", "errors", "checkpoints", "paths", "version"}
     | {"atomic"},
-    "analysis": {"models", "sharing", "peers", "layers", "data", "errors"},
+    "analysis": {"models", "sharing", "peers", "layers", "data", "errors", "names"},
 }
 CORE = {"layers", "sharing", "peers", "models"}  # what `import kdna_zoo` pulls in
 HEAVY = {"lightning", "datasets", "matplotlib", "torchmetrics", "jsonargparse", "rich"}

@@ -27,6 +27,7 @@ from torch import nn
 
 from kdna_zoo.analysis.benchmark import Step
 from kdna_zoo.errors import UserError
+from kdna_zoo.names import stands_for_weights
 from kdna_zoo.sharing import CONTROLS, fuse
 
 Mode = Literal["infer", "train"]
@@ -96,7 +97,7 @@ class Runner:
 
 
 def make_runner(contender: Contender, setting: Setting) -> Runner:
-    """Build a contender's network with random weights, and its step.
+    """Build a contender's network, and its step.
 
     Raises:
         UserError: If the contender does not fit the setting or cannot be built.
@@ -122,14 +123,22 @@ def split_control(name: str) -> tuple[str, str]:
     return (control, network) if colon and control in CONTROLS else ("", name)
 
 
+def has_weights(name: str) -> bool:
+    """Tell whether a contender has weights and not random ones; a control never has."""
+    control, network = split_control(name)
+    return not control and stands_for_weights(network)
+
+
 def build_network(name: str) -> nn.Module:
-    """Build a registered network, or with ``CONTROL:`` before its name a control of it.
+    """Build a network, with its weights if its name stands for some; or a control of it.
+
+    A control, ``CONTROL:`` before a name, is another architecture, and has random weights.
 
     Raises:
         UserError: If the network has no such control, as it shares nothing.
     """
     control, network = split_control(name)
-    model: nn.Module = timm.create_model(network)
+    model: nn.Module = timm.create_model(network, pretrained=has_weights(name))
     if control and not hasattr(model, "base_arch" if control == OWN else "sharing_plan"):
         raise UserError(
             f"{name!r}: {network} shares nothing, so it has a kernel of its own in each layer "
@@ -141,7 +150,8 @@ def build_network(name: str) -> nn.Module:
         )
     elif control:
         model = timm.create_model(network, ablation=control)
-    _wake_norms(model)
+    if not has_weights(name):
+        _wake_norms(model)
     return model
 
 

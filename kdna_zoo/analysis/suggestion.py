@@ -20,15 +20,11 @@ from torch import Tensor, nn
 from kdna_zoo.analysis.cka import Cka
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.layers import NormName
-from kdna_zoo.sharing import PlanError, Share, SharingPlan, stage_of
+from kdna_zoo.sharing import PlanError, Share, SharingPlan
 from kdna_zoo.sharing.apply import SharesKernels
-from kdna_zoo.sharing.candidates import (
-    alike,
-    choose_reduction,
-    layers_to_share,
-    roles_of,
-    saved_by,
-)
+from kdna_zoo.sharing.candidates import alike, choose_reduction, roles_of, saved_by
+from kdna_zoo.sharing.fitting import layers_to_share
+from kdna_zoo.sharing.stages import Stages
 
 
 class Group:
@@ -169,11 +165,12 @@ def _groups(
     alive = [path for i, path in enumerate(cka.rows) if not cka.matrix[i, i].isnan()]
     index = {path: i for i, path in enumerate(cka.rows)}
     layers = layers_to_share(model)
-    roles = dict.fromkeys(layers, "") if across_roles else roles_of(layers)
+    network = Stages(model)
+    roles = dict.fromkeys(layers, "") if across_roles else roles_of(layers, network)
     stages: dict[str, list[str]] = defaultdict(list)
     for path in alive:
         if path in layers:
-            stages[stage_of(model, path)].append(path)
+            stages[network.of(path)].append(path)
     groups = []
     for paths in (group for stage in stages.values() for group in alike(stage, layers, roles)):
         r = choose_reduction(layers[paths[0]], *reductions)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from kdna_zoo.analysis.macs import macs_by_layer
-from kdna_zoo.sharing import audit, stage_of
+from kdna_zoo.sharing import audit
+from kdna_zoo.sharing.stages import Stages
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ def summarize(model: nn.Module, input_size: Sequence[int]) -> list[StageSummary]
         input_size: Channels, height and width of an image.
     """
     counts: dict[str, list[int]] = {}
+    stages = Stages(model)
 
     def add(path: str, *numbers: int) -> None:
-        old = counts.setdefault(stage_of(model, path), [0, 0, 0, 0])
+        old = counts.setdefault(stages.of(path), [0, 0, 0, 0])
         old[:] = [a + b for a, b in zip(old, numbers, strict=True)]
 
     for row in audit(model):

@@ -1,5 +1,8 @@
 """Creating a network by the name that a user gave, with an answer when there is none."""
 
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -10,19 +13,18 @@ from torch import nn
 import kdna_zoo  # noqa: F401  registers the names
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.models.fetch import explain
-
-ON_THE_HUB = ("hf-hub:", "hf_hub:")
-LOCATED = (*ON_THE_HUB, "local-dir:")  # timm reads the name and the configuration there
+from kdna_zoo.names import LOCATED, ON_THE_HUB, stands_for_weights
 
 
 def create_network(
-    name: str, pretrained: bool = False, device: str = "cpu", **arguments: Any
+    name: str, pretrained: bool | None = None, device: str = "cpu", **arguments: Any
 ) -> nn.Module:
     """Return timm's network of a name, in eval mode.
 
     Args:
         name: A registered name, or ``hf-hub:`` or ``local-dir:`` and where it lies.
-        pretrained: Whether to load its weights.
+        pretrained: Whether to load its weights; None: if the name stands for weights, and there
+            are values to load them into.
         device: Where to build it; on ``"meta"`` it takes no memory and has no values.
         **arguments: More for timm.
 
@@ -30,6 +32,8 @@ def create_network(
         UserError: If there is no such network (the nearest names are given), or it cannot be read.
     """
     check_name(name)
+    if pretrained is None:
+        pretrained = stands_for_weights(name) and device != "meta"
     try:
         with torch.device(device):
             return timm.create_model(name, pretrained=pretrained, **arguments).eval()
@@ -49,9 +53,21 @@ def check_name(name: str) -> None:
     """
     if name.startswith(LOCATED) or timm.is_model(name):
         return
+    if Path(name).is_dir():
+        raise UserError(f"{name} is a folder; for the weights in it write local-dir:{name}")
     names = timm.list_models()
     hint = did_you_mean(name.split(".")[0], names, "timm.list_models() lists them all")
     raise UserError(f"timm knows no network named {name!r}; {hint}")
+
+
+def say_random(names: Iterable[str]) -> None:
+    """Say of networks that they have random weights, before anything else is said of them."""
+    if named := ", ".join(dict.fromkeys(names)):
+        print(
+            f"kdna-zoo: RANDOM WEIGHTS in {named}, the name of an architecture; give --pretrained, "
+            "or a name that stands for weights: NAME.TAG, hf-hub:ORG/NAME or local-dir:FOLDER",
+            file=sys.stderr,
+        )
 
 
 def input_size(model: nn.Module) -> tuple[int, ...]:

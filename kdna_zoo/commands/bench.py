@@ -9,7 +9,15 @@ from typing import Any, get_args
 import torch
 
 from kdna_zoo.analysis.comparison import Comparison, Result, compare
-from kdna_zoo.analysis.contenders import DTYPES, FORMS, Contender, Mode, Setting, split_control
+from kdna_zoo.analysis.contenders import (
+    DTYPES,
+    FORMS,
+    Contender,
+    Mode,
+    Setting,
+    has_weights,
+    split_control,
+)
 from kdna_zoo.commands._files import progress, to_write
 from kdna_zoo.commands._loaders import bench_loaders, report_loaders
 from kdna_zoo.commands._networks import check_name
@@ -37,10 +45,11 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "bench",
         help="measure networks side by side: throughput, latency, memory; or loaders",
-        description="Measure each network in each form, with random weights. All take turns in "
-        "one process, round by round; medians, quartiles, and ratios to the first are shown. "
-        "own:NAME is the network NAME with a kernel of its own in each layer and no adapter; the "
-        f"other controls of the ablation go before a name too: {', '.join(CONTROLS[1:])}. "
+        description="Measure each network in each form, with random weights or those that its name "
+        "stands for (NAME.TAG, hf-hub:, local-dir:). All take turns in one process, round by round; "
+        "medians, quartiles, and ratios to the first are shown. own:NAME is the network NAME with "
+        "a kernel of its own in each layer and no adapter; the other controls of the ablation go "
+        f"before a name too: {', '.join(CONTROLS[1:])}. "
         "With --data, measure the loaders: timm's, and ours of rows and of a stream.",
     )
     parser.add_argument(
@@ -149,6 +158,11 @@ def _report(comparison: Comparison, line: str, markdown: bool) -> None:
     versions = ", ".join(f"{k} {v}" for k, v in comparison.machine["versions"].items())
     rounds = f"medians (quartiles) of {len(comparison.order)} interleaved rounds"
     print(f"`{line}`\n" if markdown or not sys.stdout.isatty() else f"{line}\n")
+    networks = dict.fromkeys(result.contender.network for result in comparison.results)
+    if random := [name for name in networks if not has_weights(name)]:
+        print(
+            f"Random weights in {', '.join(random)}: NAME.TAG, hf-hub: and local-dir: have theirs\n"
+        )
     print_table(COLUMNS, map(cells, comparison.results), TEXT, markdown)
     print(f"\n{comparison.setting}; {rounds}.\n{comparison.machine['hardware']}; {versions}.")
 

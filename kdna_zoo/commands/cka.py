@@ -16,11 +16,12 @@ from kdna_zoo.analysis.layer_outputs import choose_layers
 from kdna_zoo.analysis.machine import hardware, versions
 from kdna_zoo.analysis.suggestion import suggest_plan
 from kdna_zoo.commands._files import progress, to_write
-from kdna_zoo.commands._networks import LOCATED, create_network, input_size
+from kdna_zoo.commands._networks import create_network, input_size, say_random
 from kdna_zoo.commands._options import picture, positive
 from kdna_zoo.commands._output import print_table
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import NormName
+from kdna_zoo.names import stands_for_weights
 from kdna_zoo.sharing import SharingPlan, share_kernels
 
 PACKAGES = ("datasets", "lightning", "matplotlib", "PIL")
@@ -42,7 +43,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--pretrained",
         action="store_true",
-        help="with weights, not random ones; hf-hub: and local-dir: networks always have theirs",
+        help="with the weights of an architecture's default tag, not random ones; names of "
+        "weights (NAME.TAG, hf-hub:, local-dir:) always have theirs",
     )
     parser.add_argument(
         "--layers",
@@ -152,6 +154,7 @@ def _measure(args: argparse.Namespace) -> Cka:
 
     network = _create(args.name, args)
     other = _create(args.against, args) if args.against else None
+    say_random(n for n in (args.name, args.against) if n and not _has_weights(n, args))
     layers = choose_layers(network, args.layers)  # mistakes are found before the data is opened
     if other is not None:
         _ = choose_layers(other, args.layers)
@@ -179,7 +182,7 @@ def _create(name: str, args: argparse.Namespace) -> nn.Module:
 
 
 def _has_weights(name: str, args: argparse.Namespace) -> bool:
-    return bool(args.pretrained) or name.startswith(LOCATED)
+    return bool(args.pretrained) or stands_for_weights(name)
 
 
 def _weights(args: argparse.Namespace) -> str:

@@ -9,9 +9,11 @@ from typing import Any, get_args
 from torch import nn
 
 from kdna_zoo import fuse
-from kdna_zoo.commands._networks import create_network, input_size
+from kdna_zoo.commands._networks import create_network, input_size, say_random
 from kdna_zoo.commands._options import check_place, positive
+from kdna_zoo.commands._preparation import describe_network
 from kdna_zoo.errors import UserError
+from kdna_zoo.names import stands_for_weights
 from kdna_zoo.release.formats import (
     DEFAULT_OPSET,
     FORMATS,
@@ -37,7 +39,12 @@ def add_parser(subparsers: Any) -> None:
         "name", metavar="NAME", help="a registered name, or hf-hub:... or local-dir:..."
     )
     parser.add_argument("--format", choices=tuple(FORMATS), required=True)
-    parser.add_argument("--pretrained", action="store_true", help="with its weights, not random")
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="with the weights of an architecture's default tag, not random ones; names of "
+        "weights (NAME.TAG, hf-hub:, local-dir:) always have theirs",
+    )
     parser.add_argument(
         "--fuse",
         choices=get_args(Keep),
@@ -78,7 +85,10 @@ def run(args: argparse.Namespace) -> int:
     _check_options(args)
     file = args.to or Path(_default_name(args))
     _check_target(file, args.overwrite)
+    args.pretrained = args.pretrained or stands_for_weights(args.name)
     model = _build(args, args.pretrained)
+    if not args.pretrained:
+        say_random([args.name])
     size = input_size(model)
     if args.img_size:
         size = (size[0], args.img_size, args.img_size)
@@ -88,7 +98,10 @@ def run(args: argparse.Namespace) -> int:
         input_size=size,
         batch=None if args.batch == "any" else args.batch,
         opset=args.opset or DEFAULT_OPSET,
-        metadata={"architecture": args.name, "fuse": args.fuse or "none"},
+        metadata={
+            **describe_network(model, size, args.pretrained),
+            "fuse": args.fuse or "none",
+        },
     )
     started = time.perf_counter()
     check = export_network(request, file, args.format)
@@ -137,7 +150,7 @@ def _report(
     takes = f"{args.batch} x {' x '.join(map(str, request.input_size))}"
     opset = f" opset {request.opset}" if args.format == "onnx" else ""
     form = f", fused for {args.fuse}" if args.fuse else ""
-    weights = "trained weights" if args.pretrained else "random weights (see --pretrained)"
+    weights = "trained weights" if args.pretrained else "RANDOM WEIGHTS (see --pretrained)"
     return [
         f"Wrote {file}",
         f"  {args.name}{form}, {weights}",

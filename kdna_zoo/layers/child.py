@@ -10,7 +10,7 @@ static modulation or both, and a child may keep a kernel of its own, as its own 
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from typing import Generic, Literal, TypeVar, cast, get_args
+from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,7 @@ class Child(nn.Module, Generic[Parent], ABC):
         device = weight.device if device is None else device
         dtype = weight.dtype if dtype is None else dtype
         self._parent: tuple[Parent] = (parent,)  # in a tuple: a reference, not a submodule
+        self.reduction, self.norm, self.adapter = reduction, norm, adapter
         self.channel_attn, self.modulation = nn.Identity(), nn.Identity()
         if adapter in ("full", "channel"):
             self.channel_attn = ChannelAttention(
@@ -77,6 +78,15 @@ class Child(nn.Module, Generic[Parent], ABC):
             self.bias = nn.Parameter(torch.zeros(weight.shape[0], device=device, dtype=dtype))
         else:
             self.register_parameter("bias", None)
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of a weight that is not here where it is; all else as in any module."""
+        if name == "weight" and not self.owns_kernel:
+            raise AttributeError(
+                f"a {type(self).__name__} has no weight of its own: it forms its kernel from its "
+                "parent's. Fuse the network first, by kdna_zoo.fuse(model)"
+            )
+        return super().__getattr__(name)
 
     @property
     def parent(self) -> Parent:
@@ -104,7 +114,7 @@ class Child(nn.Module, Generic[Parent], ABC):
         if isinstance(self.channel_attn, nn.Identity):
             return layer.train(self.training)
         parts = OrderedDict[str, nn.Module](channel_attn=self.channel_attn.fuse(), layer=layer)
-        return nn.Sequential(parts).train(self.training)
+        return GatedLayer(parts).train(self.training)
 
     def fuse_attention(self) -> None:
         """Fold the batch norm of the channel attention, if any, and stay a child."""
@@ -122,3 +132,16 @@ class Child(nn.Module, Generic[Parent], ABC):
             self.weight = layer.weight
             self._parent = (cast("Parent", self),)
         self.train(layer.training)
+
+
+class GatedLayer(nn.Sequential):
+    """A fused child: its channel attention, then an ordinary layer with the baked kernel."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of a weight why it cannot be had; all else as in any module."""
+        if name == "weight":
+            raise AttributeError(
+                "this layer gates its input, so that its kernel cannot be merged with another; the "
+                "network is fused as far as it goes"
+            )
+        return super().__getattr__(name)

@@ -33,7 +33,7 @@ class ChildConv2d(Child[nn.Conv2d]):
         stride: The child's own stride, in pixels.
         padding: The child's own padding in pixels, or ``"same"`` / ``"valid"``.
         dilation: The child's own dilation.
-        groups: The child's own groups; the input has ``parent.weight.shape[1] * groups`` channels.
+        groups: The parent's groups; the input has ``parent.weight.shape[1] * groups`` channels.
         bias: Whether the child has a bias (always its own, never the parent's).
         padding_mode: As in ``torch.nn.Conv2d``.
         reduction: Bottleneck ratio r of the channel attention.
@@ -45,6 +45,9 @@ class ChildConv2d(Child[nn.Conv2d]):
     Shape:
         - Input: (N, I, H, W)
         - Output: (N, O, H', W') as ``torch.nn.Conv2d`` with the same arguments
+
+    Raises:
+        ValueError: As `Child`, and if the parent has another number of groups.
     """
 
     def __init__(
@@ -63,6 +66,10 @@ class ChildConv2d(Child[nn.Conv2d]):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
+        if groups != parent.groups:
+            raise ValueError(
+                f"a child needs its parent's groups: child {groups}, parent {parent.groups}"
+            )
         weight = parent.weight
         in_channels = weight.shape[1] * groups
         super().__init__(parent, in_channels, 1, bias, reduction, norm, adapter, device, dtype)
@@ -98,7 +105,7 @@ class ChildConv2d(Child[nn.Conv2d]):
         Without a parent it keeps the kernel of ``conv`` as its own.
 
         Raises:
-            ValueError: If the two kernels differ in shape.
+            ValueError: If the two kernels differ in shape or groups.
         """
         if parent is not None and conv.weight.shape != parent.weight.shape:
             raise ValueError(

@@ -3,6 +3,7 @@
 No file is believed until it was read back and run beside the network it was written from.
 """
 
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +38,8 @@ class Request:
         input_size: Channels, height and width of an image.
         batch: The one batch size that the file takes; None for any. safetensors has none.
         opset: Version of ONNX's operators.
-        metadata: Text that goes into a safetensors file beside the weights.
+        metadata: Text that goes into the file beside the network: ONNX's ``metadata_props``, the
+            header of safetensors, and ``metadata.json`` among the extra files of a .pt2.
     """
 
     model: nn.Module
@@ -172,6 +174,7 @@ def _write_onnx(request: Request, to: Path) -> None:
     assert program is not None
     for node in program.model.graph.all_nodes():  # lines and paths of the source, on this machine
         node.metadata_props.clear()
+    program.model.metadata_props.update(request.metadata or {})
     program.save(to, external_data=False)
 
 
@@ -187,7 +190,8 @@ def _write_pt2(request: Request, to: Path) -> None:
     program = torch.export.export(request.model, (images,), dynamic_shapes=_dynamic_shapes(request))
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # lines and paths of the source, on this machine
-    torch.export.save(program, to)
+    about = json.dumps(request.metadata or {}, indent=2)
+    torch.export.save(program, to, extra_files={"metadata.json": about})
 
 
 def _read_pt2(request: Request, file: Path) -> Network:

@@ -2,7 +2,7 @@
 
 from kdna_zoo.sharing.ablation import CONTROLS, ablate
 from kdna_zoo.sharing.apply import share_kernels
-from kdna_zoo.sharing.audit import LayerParameters, audit
+from kdna_zoo.sharing.audit import LayerParameters, audit, plan_of
 from kdna_zoo.sharing.auto import auto_plan
 from kdna_zoo.sharing.deploy import fuse
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
@@ -22,6 +22,7 @@ __all__ = [
     "basic_block_plan",
     "fuse",
     "last_block_plan",
+    "plan_of",
     "share_kernels",
     "stage_of",
 ]

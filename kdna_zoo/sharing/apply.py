@@ -3,14 +3,13 @@
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from torch import nn
-from typing_extensions import TypeIs  # comes with torch
 
-from kdna_zoo.errors import did_you_mean
 from kdna_zoo.layers import Child, ChildConv2d, ChildLinear
+from kdna_zoo.sharing.fitting import Fitting, Layer
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
-from kdna_zoo.sharing.stages import stage_of
 
 Network = TypeVar("Network", bound=nn.Module)
+WAYS_TO_MERGE = ("fuse", "reparameterize", "switch_to_deploy")  # of blocks of timm
 
 
 @runtime_checkable
@@ -23,8 +22,9 @@ class SharesKernels(Protocol):
 def share_kernels(model: Network, plan: SharingPlan) -> Network:
     """Replace the children of ``plan`` in ``model`` by child layers; parents stay as they are.
 
-    The network is changed in place and returned, with the plan as ``model.sharing_plan``. All of
-    the plan is checked first, so that an error leaves the network untouched.
+    The network is changed in place and returned, with the plan as ``model.sharing_plan``, by which
+    a run records it: see `plan_of`. All of the plan is checked first, so that an error leaves the
+    network untouched.
 
     Args:
         model: Any network, such as one of ``timm.create_model``.
@@ -32,13 +32,15 @@ def share_kernels(model: Network, plan: SharingPlan) -> Network:
 
     Raises:
         PlanError: If a path is unknown (the nearest paths are named), a layer is no convolution
-            or linear layer, the two kernels differ in shape, or parent and child are in different
-            stages.
+            or linear layer with a kernel of its own, the two kernels differ in shape, groups, type
+            or device, or parent and child are in different stages.
     """
-    if isinstance(model, SharesKernels):
+    if isinstance(model, SharesKernels) or any(isinstance(m, Child) for m in model.modules()):
         raise PlanError("this network shares kernels already; apply a plan to a new one")
-    modules = dict(model.named_modules())
-    pairs = [(share, *_check(share, model, modules)) for share in plan]
+    fitting = Fitting(model)
+    pairs = [(share, *fitting.check(share)) for share in plan]
+    if plan.own_kernels and plan.adapter != "none":
+        _check_merging(model, plan)
     children = [(share, _make_child(share, plan, *layers)) for share, *layers in pairs]
     for share, child in children:
         model.set_submodule(share.child, child)
@@ -46,8 +48,23 @@ def share_kernels(model: Network, plan: SharingPlan) -> Network:
     return model
 
 
+def _check_merging(model: nn.Module, plan: SharingPlan) -> None:
+    """Refuse children whose own kernel a block of timm would merge, leaving out the adapter."""
+    for share in plan:
+        parts = share.child.split(".")
+        for depth in range(1, len(parts)):
+            path = ".".join(parts[:depth])
+            block = model.get_submodule(path)
+            if any(hasattr(block, way) for way in WAYS_TO_MERGE):
+                raise PlanError(
+                    f"{share.child!r} lies in {path!r}, a {type(block).__name__} that merges its "
+                    "kernels when it is reparameterized, and would lose the adapter of a child "
+                    "with a kernel of its own; let it share, or take another network"
+                )
+
+
 def _make_child(
-    share: Share, plan: SharingPlan, layer: nn.Module, parent: nn.Module
+    share: Share, plan: SharingPlan, layer: Layer, parent: Layer
 ) -> Child[nn.Conv2d] | Child[nn.Linear]:
     options: Any = {"reduction": share.reduction, "norm": plan.norm, "adapter": plan.adapter}
     try:
@@ -58,41 +75,3 @@ def _make_child(
         return ChildConv2d.from_conv(layer, None if plan.own_kernels else parent, **options)
     except ValueError as error:
         raise PlanError(f"{share}: {error}") from error
-
-
-def _check(
-    share: Share, model: nn.Module, modules: dict[str, nn.Module]
-) -> tuple[nn.Conv2d | nn.Linear, nn.Conv2d | nn.Linear]:
-    """Return the two layers that a share names, or say why they cannot share."""
-    layer, parent = (_find_layer(path, modules) for path in (share.child, share.parent))
-    child_stage, parent_stage = stage_of(model, share.child), stage_of(model, share.parent)
-    if child_stage != parent_stage:
-        raise PlanError(
-            f"{share}: the child is in stage {child_stage!r}, its parent in {parent_stage!r}; "
-            "share within one stage"
-        )
-    if layer.weight.shape != parent.weight.shape:
-        raise PlanError(
-            f"{share}: the kernels differ in shape, child {tuple(layer.weight.shape)}, "
-            f"parent {tuple(parent.weight.shape)}"
-        )
-    return layer, parent
-
-
-def _find_layer(path: str, modules: dict[str, nn.Module]) -> nn.Conv2d | nn.Linear:
-    if path not in modules:
-        hint = did_you_mean(path, modules, "and none with a name like it")
-        raise PlanError(f"no layer {path!r} in this network; {hint}")
-    module = modules[path]
-    if not can_share(module):
-        able = [name for name, m in modules.items() if can_share(m)]
-        raise PlanError(
-            f"{path!r} is a {type(module).__name__}, and only a Conv2d or Linear can share its "
-            f"kernel; {did_you_mean(path, able, 'and none with a name like it')}"
-        )
-    return module
-
-
-def can_share(module: nn.Module) -> TypeIs[nn.Conv2d | nn.Linear]:
-    """Tell whether a layer is a plain convolution or linear layer; a subclass may compute more."""
-    return type(module) in (nn.Conv2d, nn.Linear)

@@ -18,16 +18,10 @@ from typing import Literal, get_args
 from torch import nn
 
 from kdna_zoo.layers import NormName
-from kdna_zoo.sharing.candidates import (
-    Layer,
-    alike,
-    choose_reduction,
-    layers_to_share,
-    roles_of,
-    saved_by,
-)
+from kdna_zoo.sharing.candidates import alike, choose_reduction, roles_of, saved_by
+from kdna_zoo.sharing.fitting import Layer, layers_to_share
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
-from kdna_zoo.sharing.stages import stage_of
+from kdna_zoo.sharing.stages import Stages
 
 Rule = Literal["alternate", "last"]
 
@@ -59,10 +53,11 @@ def auto_plan(
     if min(reduction, wide_reduction) < 1:
         raise PlanError(f"a reduction must be at least 1, got {min(reduction, wide_reduction)}")
     layers = layers_to_share(model)
-    roles = roles_of(layers)
+    network = Stages(model)
+    roles = roles_of(layers, network)
     by_stage: dict[str, list[str]] = defaultdict(list)
     for path in layers:
-        by_stage[stage_of(model, path)].append(path)
+        by_stage[network.of(path)].append(path)
     found = {
         stage: [
             Share(child, parent, r)

@@ -12,14 +12,8 @@ from collections.abc import Iterable, Mapping
 from torch import nn
 
 from kdna_zoo.layers import NormName
-from kdna_zoo.sharing.apply import can_share
-
-Layer = nn.Conv2d | nn.Linear
-
-
-def layers_to_share(model: nn.Module) -> dict[str, Layer]:
-    """Return the plain convolutions and linear layers of a network by path, in its order."""
-    return {path: m for path, m in model.named_modules() if can_share(m)}
+from kdna_zoo.sharing.fitting import Layer
+from kdna_zoo.sharing.stages import Stages
 
 
 def alike(
@@ -36,24 +30,32 @@ def alike(
     for path in paths:
         layer = layers[path]
         if not _is_depthwise(layer):
-            key = (roles[path], type(layer), layer.weight.shape, getattr(layer, "groups", 1))
+            weight = layer.weight
+            key = (roles[path], weight.shape, getattr(layer, "groups", 1), weight.dtype)
             groups[key].append(path)
     return list(groups.values())
 
 
-def roles_of(paths: Iterable[str]) -> dict[str, str]:
+def roles_of(paths: Iterable[str], stages: Stages) -> dict[str, str]:
     """Take the numbers of blocks out of each path, and leave those that name a layer.
 
-    ``layer3.0.conv2`` becomes ``layer3.#.conv2``. A part that is not all digits, such as ``b1`` or
-    ``conv1``, stands for a block if there are two layers or more below it.
+    ``layer3.0.conv2`` becomes ``layer3.#.conv2``. A part that is not all digits, such as ``b1``,
+    ``conv1`` or ``Mixed_6b``, stands for a block if there are two layers or more below it.
+
+    Args:
+        paths: Layers of the whole network.
+        stages: Its stages, which know the paths as they were before ``features_only``.
     """
-    counts = Counter(prefix for path in paths for prefix in _prefixes(path))
+    plain = {path: stages.plain(path) for path in paths}
+    counts = Counter(prefix for path in plain.values() for prefix in _prefixes(path))
 
     def part(prefix: str) -> str:
         name = prefix.rpartition(".")[2]
-        return re.sub(r"\d+", "#", name) if name.isdigit() or counts[prefix] > 1 else name
+        if name.isdigit() or counts[prefix] > 1:
+            return re.sub(r"\d+(?:[a-z]$)?", "#", name)
+        return name
 
-    return {path: ".".join(map(part, _prefixes(path))) for path in paths}
+    return {path: ".".join(map(part, _prefixes(name))) for path, name in plain.items()}
 
 
 def _prefixes(path: str) -> list[str]:

@@ -2,7 +2,9 @@
 
 A child kernel W_j = W_p * (1 + a_f) * (1 + a_s) is a constant once training is over. `fuse` forms
 it once, and folds each BatchNorm that follows a convolution into it. What stays dynamic is the
-channel attention. There are two forms:
+channel attention. Blocks of timm that merge their own branches or norms (RepVGG, MobileOne and
+others) do so in between, by ``timm.utils.reparameterize_model``, where no channel attention stands
+in the way. There are two forms:
 
 * ``"speed"``: each child gets a kernel of its own, with everything folded;
 * ``"size"``: 1x1 children keep using their parent's kernel, so that the network stays as small as
@@ -17,11 +19,13 @@ from typing import Any, Literal, TypeVar, cast, get_args
 import torch
 from timm.layers import Conv2dSame
 from timm.models import get_notrace_functions, get_notrace_modules
+from timm.utils.model import reparameterize_model
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdna_zoo.errors import UserError
-from kdna_zoo.layers import Child, ChildConv2d, fold_batch_norm
+from kdna_zoo.layers import ChannelAttention, Child, ChildConv2d, fold_batch_norm
+from kdna_zoo.sharing.apply import WAYS_TO_MERGE
 
 Keep = Literal["speed", "size"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -54,6 +58,8 @@ def fuse(model: Network, keep: Keep = "speed") -> Network:
         else:
             fused.set_submodule(path, child.fuse())
     parents = {child.parent for child in kept}
+    _reparameterize(fused, {*kept, *parents})
+    fused.eval()
     for layer_path, norm_path in _followed_by_norm(fused).items():
         layer, norm = fused.get_submodule(layer_path), fused.get_submodule(norm_path)
         assert isinstance(norm, _BatchNorm)
@@ -63,6 +69,27 @@ def fuse(model: Network, keep: Keep = "speed") -> Network:
             fused.set_submodule(layer_path, fold_batch_norm(cast("nn.Conv2d", layer), norm))
             fused.set_submodule(norm_path, _without_norm(norm))
     return fused
+
+
+def _reparameterize(module: nn.Module, left_alone: set[nn.Module]) -> None:
+    """Let the blocks below a module merge what they can by their own means, in place.
+
+    A block that reads the weight of a layer that gates its input fails, and stays as it was.
+    """
+    for name, block in list(module.named_children()):
+        if isinstance(block, Child | ChannelAttention):
+            continue
+        merges = any(hasattr(block, way) for way in WAYS_TO_MERGE)
+        if merges and left_alone.isdisjoint(block.modules()):
+            holder = nn.ModuleDict({name: copy.deepcopy(block)})
+            try:
+                reparameterize_model(holder, inplace=True)
+            except Exception:  # a block's own code, which may raise anything on a gated layer
+                pass
+            else:
+                setattr(module, name, holder[name])
+                continue
+        _reparameterize(block, left_alone)
 
 
 def _shares_pointwise(child: Child[Any]) -> bool:

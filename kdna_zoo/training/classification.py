@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from kdna_zoo.errors import RunError
+from kdna_zoo.names import stands_for_weights
 from kdna_zoo.training.averaging import take_live_weights
 from kdna_zoo.training.checkpointing import check_finite
 from kdna_zoo.training.checks import check_checkpoint, check_evaluation, check_label_names
@@ -76,7 +77,7 @@ class ImageClassifier(TimmOptimization):
     ) -> None:
         super().__init__(optimizer, schedule)
         self.objective = Objective(num_classes, label_smoothing, loss, mix, distillation)
-        self.pretrained = pretrained
+        self.pretrained = pretrained = pretrained or stands_for_weights(arch)
         grey = {"in_chans": 1} if in_chans == 1 else {}
         network: Any = create_network(
             arch, pretrained, num_classes, {**grey, **(arch_args or {})}, reset_head

@@ -9,6 +9,7 @@ from torch import nn
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
 from kdna_zoo.checkpoints import check_given_weights
 from kdna_zoo.errors import UserError, did_you_mean
+from kdna_zoo.names import stands_for_weights
 
 
 def create_network(
@@ -22,7 +23,7 @@ def create_network(
 
     Args:
         arch: Name for timm.
-        pretrained: Whether to load its weights.
+        pretrained: Whether to load its weights; a name that stands for weights always has them.
         num_classes: Classes of the head.
         arch_args: Further arguments for timm.
         reset_head: Whether to make a fresh head by the network's own ``reset_classifier``; a head
@@ -39,6 +40,7 @@ def create_network(
         hint = did_you_mean(arch.split(".")[0], names, "timm.list_models() lists them all")
         raise UserError(f"timm knows no network named {arch!r}; {hint}")
     check_given_weights(arch_args)
+    pretrained = pretrained or stands_for_weights(arch)
     try:
         network: Any = timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
     except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:

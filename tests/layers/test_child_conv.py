@@ -167,6 +167,16 @@ def test_channels_last_and_dtype_moves_are_accepted() -> None:
 def test_different_kernel_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"child \(4, 6, 3, 3\), parent \(4, 6, 1, 1\)"):
         ChildConv2d.from_conv(nn.Conv2d(6, 4, 3), nn.Conv2d(6, 4, 1))
+    with pytest.raises(ValueError, match="its parent's groups: child 4, parent 1"):
+        ChildConv2d.from_conv(nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(1, 4, 3))
+
+
+def test_a_weight_that_is_asked_for_is_the_parents() -> None:
+    child, conv, _ = make(GEOMETRIES["3x3"])
+    assert not hasattr(child, "weight")
+    with pytest.raises(AttributeError, match=r"ChildConv2d has no weight .* Fuse the network fir"):
+        _ = child.weight
+    assert ChildConv2d.from_conv(conv, None).weight is conv.weight, "a kernel of its own"
 
 
 def test_one_image_in_training_names_the_way_out() -> None:

@@ -1,5 +1,6 @@
 """Sharing plans: what they refuse, and how they print, compare and travel."""
 
+import copy
 import json
 import re
 
@@ -16,10 +17,12 @@ from kdna_zoo.sharing import (
     SharingPlan,
     alternate_blocks_plan,
     audit,
+    auto_plan,
     basic_block_plan,
+    fuse,
     last_block_plan,
+    plan_of,
     share_kernels,
-    stage_of,
 )
 
 
@@ -151,14 +154,121 @@ def test_sharing_twice_is_refused() -> None:
     pairs = plan(("layer4.1.conv1", "layer4.1.conv2"))
     with pytest.raises(PlanError, match="shares kernels already"):
         share_kernels(share_kernels(resnet18(), pairs), pairs)
+    features = timm.create_model("test_kdna_resnet", features_only=True)
+    with pytest.raises(PlanError, match="shares kernels already"):
+        share_kernels(features, plan(("layer1.0.conv1", "layer1.0.conv2")))
 
 
-def test_stages_are_timms() -> None:
-    assert stage_of(resnet18(), "layer3.1.conv2") == "layer3"
-    assert stage_of(timm.create_model("mobilenetv2_050"), "blocks.3.1.conv_pw") == "blocks.3"
-    assert stage_of(timm.create_model("test_convnext"), "stages.2.blocks.0.mlp.fc1") == "stages.2"
-    plain = nn.Sequential(nn.Sequential(nn.Conv2d(3, 3, 1)), nn.Conv2d(3, 3, 1))
-    assert stage_of(plain, "0.0") == "0"
+@pytest.mark.parametrize(
+    ("child", "parent", "message"),
+    [
+        (
+            nn.Conv2d(64, 64, 3, groups=64),
+            nn.Conv2d(1, 64, 3),
+            "differ in groups, child 64, parent 1",
+        ),
+        (
+            nn.Conv2d(1, 64, 3),
+            nn.Conv2d(64, 64, 3, groups=64),
+            "differ in groups, child 1, parent 64",
+        ),
+        (nn.Conv2d(8, 8, 1), nn.Linear(8, 8), "differ in shape, child (8, 8, 1, 1), parent (8, 8)"),
+        (nn.Conv2d(8, 8, 1).half(), nn.Conv2d(8, 8, 1), "differ in type, child torch.float16"),
+        (nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 1, device="meta"), "differ in device, child cpu"),
+        (nn.ConvTranspose2d(8, 8, 1), nn.Conv2d(8, 8, 1), "'b.child' is a ConvTranspose2d, and"),
+        (nn.Conv1d(8, 8, 1), nn.Conv1d(8, 8, 1), "'b.child' is a Conv1d, and only a Conv2d or"),
+        (nn.Conv3d(8, 8, 1), nn.Conv3d(8, 8, 1), "'b.child' is a Conv3d, and only a Conv2d or"),
+        (
+            nn.utils.parametrizations.weight_norm(nn.Conv2d(8, 8, 1)),
+            nn.Conv2d(8, 8, 1),
+            "'b.child' is a ParametrizedConv2d, and only a Conv2d or Linear",
+        ),
+        (
+            nn.Conv2d(8, 8, 1),
+            nn.utils.spectral_norm(nn.Conv2d(8, 8, 1)),
+            "the kernel of 'b.parent' is no parameter of its own but made of others",
+        ),
+    ],
+    ids=str,
+)
+def test_layers_that_have_no_kernel_in_common(
+    child: nn.Module, parent: nn.Module, message: str
+) -> None:
+    model = nn.ModuleDict({"b": nn.ModuleDict({"child": child, "parent": parent})})
+    with pytest.raises(PlanError, match=re.escape(message)):
+        share_kernels(model, plan(("b.child", "b.parent")))
+    assert model.get_submodule("b.child") is child, "the network was touched"
+    assert "b.child" not in [s.child for s in _auto(model)], "nor does auto_plan propose it"
+
+
+def _auto(model: nn.Module) -> SharingPlan:
+    try:
+        return auto_plan(model, rule="last")
+    except PlanError:
+        return SharingPlan(())
+
+
+def test_layers_that_share_already() -> None:
+    conv, other = nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)
+    twice = nn.ModuleDict({"b": nn.ModuleDict({"first": conv, "again": conv, "other": other})})
+    with pytest.raises(PlanError, match=r"'b\.first' and 'b\.again' have one kernel already"):
+        share_kernels(twice, plan(("b.first", "b.other")))
+    tied = nn.ModuleDict({"b": nn.ModuleDict({"first": nn.Conv2d(8, 8, 3), "other": other})})
+    tied.get_submodule("b.first").weight = other.weight
+    with pytest.raises(PlanError, match=r"'b\.first' and 'b\.other' have one kernel already"):
+        share_kernels(tied, plan(("b.first", "b.other")))
+
+
+def test_hooks_would_be_lost_with_the_layer() -> None:
+    model = nn.ModuleDict({"b": nn.ModuleList(nn.Conv2d(8, 8, 3) for _ in range(2))})
+    model.get_submodule("b.0").register_forward_hook(lambda module, x, y: None)
+    with pytest.raises(PlanError, match="hooks are registered on the child, which would be lost"):
+        share_kernels(model, plan(("b.0", "b.1")))
+
+
+def test_a_childs_geometry_is_its_own() -> None:
+    """Stride, padding and dilation say where a kernel is applied, not what is in it."""
+    child = nn.Conv2d(8, 8, 3, stride=2, padding=2, dilation=2, padding_mode="circular")
+    model = nn.ModuleDict({"b": nn.ModuleDict({"child": child, "parent": nn.Conv2d(8, 8, 3)})})
+    share_kernels(model, plan(("b.child", "b.parent")))
+    made = model.get_submodule("b.child")
+    assert isinstance(made, ChildConv2d)
+    assert (made.stride, made.dilation, made.padding_mode) == ((2, 2), (2, 2), "circular")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "densenet121"])
+def test_a_plan_is_data_that_a_network_carries(name: str) -> None:
+    with torch.device("meta"):
+        base, again = timm.create_model(name), timm.create_model(name)
+    chosen = auto_plan(base, rule="last")
+    assert plan_of(base) is None
+    model = share_kernels(base, chosen)
+    assert plan_of(model) == chosen
+    assert plan_of(copy.deepcopy(model)) == chosen
+    written = json.loads(json.dumps(plan_of(model).to_dict()))
+    again = share_kernels(again, SharingPlan.from_dict(written))
+    assert list(again.state_dict()) == list(model.state_dict())
+    del model.sharing_plan
+    assert plan_of(model) == chosen, "read off the layers"
+
+
+def test_a_plan_is_read_off_a_network_that_was_taken_apart() -> None:
+    whole = timm.create_model("test_kdna_convnext")
+    features = timm.create_model("test_kdna_convnext", features_only=True)
+    found = plan_of(features)
+    assert [(s.child.replace("_", ".", 1), s.reduction) for s in found] == [
+        (s.child, s.reduction) for s in whole.sharing_plan
+    ]
+    assert (found.norm, found.adapter) == ("layer", "full")
+    assert plan_of(fuse(whole)) is None, "baked kernels are nobody's"
+
+
+def test_a_parent_that_was_cut_off_is_told() -> None:
+    model = nn.ModuleDict({"b": nn.ModuleList(nn.Conv2d(8, 8, 3) for _ in range(2))})
+    share_kernels(model, plan(("b.0", "b.1")))
+    del model["b"][1]
+    with pytest.raises(PlanError, match=r"parent of 'b\.0' is no part of this network, so"):
+        plan_of(model)
 
 
 def test_any_network_can_share() -> None:
