@@ -28,6 +28,7 @@ from kdna_zoo.commands import (
     verify,
 )
 from kdna_zoo.errors import KdnaZooError, MissingExtraError, UserError, did_you_mean
+from kdna_zoo.printable import printable
 from kdna_zoo.version import __version__
 
 TRAINING = {
@@ -79,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(args)
     except KdnaZooError as error:
         if error.exit_code:
-            print(f"kdna-zoo: {error}", file=sys.stderr)
+            print(f"kdna-zoo: {printable(error, lines=True)}", file=sys.stderr)
         return error.exit_code
 
 

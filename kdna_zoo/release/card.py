@@ -12,6 +12,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from kdna_zoo.printable import printable
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.costs import compare_costs
 from kdna_zoo.release.options import Release
@@ -141,7 +142,7 @@ def _is_demonstration(record: Record) -> bool:
 
 def one_line(text: object) -> str:
     """Return the text on one line, with single spaces."""
-    return " ".join(str(text).split())
+    return printable(" ".join(str(text).split()))
 
 
 def md(text: object) -> str:

@@ -4,10 +4,13 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub import constants
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
-from kdna_zoo.errors import UserError, did_you_mean
+from kdna_zoo.errors import UserError, WeightsError, did_you_mean
+from kdna_zoo.finite import what_is_not_finite
+from kdna_zoo.hub_errors import explain
 
 
 def create_network(
@@ -39,11 +42,18 @@ def create_network(
         raise UserError(f"timm knows no network named {arch!r}; {hint}")
     try:
         network: Any = timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
+    except WeightsError:
+        raise  # says it all
     except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
+        if isinstance(error, OSError) and arch.startswith(("hf-hub:", "hf_hub:")):
+            where, repo_id = f"config.json of {arch[7:]}", arch[7:].partition("@")[0]
+            raise explain(error, where, constants.HF_HUB_CACHE, repo_id) from error
         weights = " with its weights" if pretrained else ""
         raise UserError(
             f"timm cannot create {arch!r}{weights} and the arguments {arch_args}: {error}"
         ) from error
+    if pretrained and (unfit := what_is_not_finite(network.state_dict())):
+        raise WeightsError(f"the weights of {arch} have {unfit}: nobody could use them")
     if reset_head and not pretrained and type(network.get_classifier()) is nn.Linear:
         network.reset_classifier(num_classes)
     return network  # type: ignore[no-any-return]

@@ -12,7 +12,9 @@ import json
 import os
 import socket
 import sys
+import time
 import traceback
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -52,6 +54,15 @@ def export(**variables: str | None) -> dict[str, Any]:
     return {}
 
 
+def hasten() -> dict[str, Any]:
+    """Lets the Hub's client try again without a pause."""
+    from huggingface_hub.utils import _http
+
+    quick: Any = types.SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
+    _http.time = quick
+    return {}
+
+
 def fork(
     port: int, log: str, environment: Mapping[str, str] | None = None, package: str | None = None
 ) -> dict[str, Any]:
@@ -86,6 +97,7 @@ def answer(call: str, args: list[Any], kwargs: dict[str, Any]) -> dict[str, Any]
         "command": command,
         "load": load,
         "export": export,
+        "hasten": hasten,
         "fork": fork,
     }
     try:
