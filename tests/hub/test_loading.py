@@ -111,13 +111,16 @@ def test_from_the_checkout_to_the_hub_and_back(
         assert user.run("verify", NAME)["code"] == 0
         stated = json.loads(hub.repos[MODEL].head["config.json"])
         for change, message in (
-            ({"model_args": {"act": "gelu"}}, "model_args {'act': 'gelu'}, and the manifest {'"),
-            ({"num_classes": 9}, "num_classes 9, and the manifest 10"),
-            ({"mean": [0, 0, 0]}, "mean [0, 0, 0], and the manifest [0.286, 0.286, 0.286]"),
+            ({"model_args": {"act": "gelu"}}, "states model_args {'act': 'gelu'}, and the manifest"),
+            ({"num_classes": 9}, "num_classes is 9, and 10 in pretrained_cfg"),
+            ({"label_names": stated["label_names"][::-1]}, "states label_names ['Ankle boot',"),
+            ({"mean": [0, 0, 0]}, "states mean [0, 0, 0], and the manifest [0.286, 0.286, 0.286]"),
+            ({"more": 1}, "it was altered: its sha256 is"),
         ):
             contradicting = json.dumps({**stated, **change}).encode()
             with changed(hub.repos[MODEL], pinned, {"config.json": contradicting}):
-                assert f"WRONG: config.json states {message}" in user.run("verify", NAME)["out"]
+                wrong = [line for line in user.run("verify", NAME)["out"].splitlines() if "WRONG" in line]
+                assert message in str(wrong), change
         with changed(hub.repos[MODEL], pinned, {"model.safetensors": b"other"}):
             assert "WRONG: the weights were swapped: their sha" in user.run("verify", NAME)["out"]
         shutil.rmtree(user.cache)
