@@ -37,6 +37,7 @@ from kdna_zoo.errors import (
     did_you_mean,
 )
 from kdna_zoo.interrupts import heeding_sigterm, number_of, stopped_by
+from kdna_zoo.printable import printable
 from kdna_zoo.tracebacks import leave_traceback
 from kdna_zoo.user_modules import HELP, OPTION, import_modules, split_imports
 from kdna_zoo.version import __version__
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return stopped.exit_code
     except KdnaZooError as error:
         if error.exit_code:
-            print(f"kdna-zoo: {error}", file=sys.stderr)
+            print(f"kdna-zoo: {printable(error, lines=True)}", file=sys.stderr)
         return error.exit_code
     except Exception as error:  # what nobody has thought of: in one line too
         print(f"kdna-zoo: {leave_traceback(error, given)}", file=sys.stderr)

@@ -10,12 +10,13 @@ ALLOWED = {  # what the files of each folder may import from the others
     "layers": set(),
     "sharing": {"layers", "errors"},
     "peers": {"layers", "errors"},
-    "models": {"layers", "sharing", "peers", "errors", "checkpoints", "paths"},
+    "models": {"layers", "sharing", "peers", "errors", "checkpoints", "paths"}
+    | {"finite", "hub_errors", "names"},
     "data": {"errors"},
     "training": {"data", "errors", "checkpoints", "paths", "version", "atomic", "names"}
-    | {"interrupts", "user_modules", "tracebacks"},
+    | {"interrupts", "user_modules", "tracebacks", "finite", "hub_errors"},
     "release": {"models", "sharing", "analysis", "errors", "checkpoints", "paths", "version"}
-    | {"atomic"},
+    | {"atomic", "finite", "hub_errors", "printable"},
     "analysis": {"models", "sharing", "peers", "layers", "data", "errors", "names"},
 }
 CORE = {"layers", "sharing", "peers", "models"}  # what `import kdna_zoo` pulls in

@@ -11,8 +11,10 @@ from huggingface_hub import constants
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.errors import UserError, did_you_mean
-from kdna_zoo.models.fetch import explain
+from kdna_zoo.errors import UserError, WeightsError, did_you_mean
+from kdna_zoo.finite import what_is_not_finite
+from kdna_zoo.hub_errors import explain
+from kdna_zoo.models.located import check_located, repository_of
 from kdna_zoo.names import LOCATED, ON_THE_HUB, stands_for_weights
 
 
@@ -34,15 +36,21 @@ def create_network(
     check_name(name)
     if pretrained is None:
         pretrained = stands_for_weights(name) and device != "meta"
+    check_located(name, pretrained)
     try:
         with torch.device(device):
-            return timm.create_model(name, pretrained=pretrained, **arguments).eval()
+            model: nn.Module = timm.create_model(name, pretrained=pretrained, **arguments).eval()
+    except WeightsError:
+        raise  # says it all
     except Exception as error:  # timm reads files that anyone may have written
         if name.startswith(ON_THE_HUB) and isinstance(error, OSError):
             where = f"config.json of {name.partition(':')[2]}"
-            raise explain(error, where, constants.HF_HUB_CACHE) from error
+            raise explain(error, where, constants.HF_HUB_CACHE, repository_of(name)) from error
         weights = " with its weights" if pretrained else ""
         raise UserError(f"cannot create {name!r}{weights}: {first_line(error)}") from error
+    if pretrained and (unfit := what_is_not_finite(model.state_dict())):
+        raise WeightsError(f"the weights of {name} have {unfit}: nobody could use them")
+    return model
 
 
 def check_name(name: str) -> None:

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from kdna_zoo.printable import printable
+
 Tree = Mapping[str, "Tree"]  # label -> what hangs under it
 
 
@@ -42,7 +44,7 @@ def print_table(
     if markdown or not _rich_terminal():
         marks = ["---" if title in text else "---:" for title in columns]
         for row in (columns, marks, *rows):
-            print(f"| {' | '.join(row)} |")
+            print(f"| {' | '.join(map(printable, row))} |")
         return
     from rich import box
     from rich.console import Console
@@ -60,7 +62,7 @@ def print_table(
 def print_tree(label: str, tree: Tree, markdown: bool = False) -> None:
     """Print a tree under a label."""
     if markdown or not _rich_terminal():
-        print(label)
+        print(printable(label))
         print()
         _print_list(tree)
         return
@@ -84,12 +86,12 @@ def _rich_terminal() -> bool:
 
 
 def _plain(text: str) -> str:
-    return text.replace("`", "").replace("[", r"\[")  # [ would start Rich's markup
+    return printable(text).replace("`", "").replace("[", r"\[")  # [ would start Rich's markup
 
 
 def _print_list(tree: Tree, depth: int = 0) -> None:
     for label, under in tree.items():
-        print(f"{'  ' * depth}- {label}")
+        print(f"{'  ' * depth}- {printable(label)}")
         _print_list(under, depth + 1)
 
 

@@ -18,6 +18,7 @@ from kdna_zoo.commands._networks import create_network
 from kdna_zoo.commands._options import positive
 from kdna_zoo.commands._output import print_json
 from kdna_zoo.errors import UserError
+from kdna_zoo.printable import printable
 
 BATCH = 32  # images at a time
 
@@ -59,11 +60,12 @@ def run(args: argparse.Namespace) -> int:
         print_json(rows)
     for row in rows if not args.json else []:
         if "error" in row:
-            print(f"kdna-zoo: cannot read {row['image']}: {row['error']}", file=sys.stderr)
+            unread = printable(f"cannot read {row['image']}: {row['error']}")
+            print(f"kdna-zoo: {unread}", file=sys.stderr)
             continue
-        print(row["image"])
+        print(printable(row["image"]))
         for entry in row["classes"]:
-            print(f"  {entry['probability']:7.2%}  {entry['name']}")
+            print(f"  {entry['probability']:7.2%}  {printable(entry['name'])}")
     return 1 if any("error" in row for row in rows) else 0
 
 

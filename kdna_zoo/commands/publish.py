@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.interrupts import leaving
+from kdna_zoo.printable import printable
 
 if TYPE_CHECKING:
     from kdna_zoo.release.checkpoint import TrainedModel
@@ -27,8 +28,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         description="Write a checkpoint of `kdna-zoo fit` as a folder with weights, timm's"
         " config.json, model card, recipe, metrics and licence, and put it on the Hugging Face Hub;"
         " each is loaded back through timm and compared before it says done. A folder published"
-        " before goes to the Hub as it is, or takes the figures of later runs (--seeds, --control)"
-        " into its card. Linux and macOS only.",
+        " before goes to the Hub as it is, or is written again (--to), with the figures of later"
+        " runs (--seeds, --control) in its card. Linux and macOS only.",
     )
     parser.add_argument(
         "source", metavar="CKPT", help="the .ckpt file, or a folder published before"
@@ -112,10 +113,10 @@ def run(args: argparse.Namespace) -> int:
         for line in _files(folder):
             print(line)
         if args.dry_run:
-            print(f"\n{_card(args, folder)}")
+            print(f"\n{printable(_card(args, folder), lines=True)}")
             return 0
         if trained:
-            print(_accuracy(trained, folder))
+            print(printable(_accuracy(trained, folder)))
         outcome = _push(args, folder) if args.repo else None
         if args.update_manifest:
             _update_manifest(args, folder, outcome)
@@ -160,10 +161,10 @@ def _check_options(args: argparse.Namespace) -> None:
                 f"{args.source} is a published folder, whose weights stay as they are:"
                 f" --{given[0].replace('_', '-')} is for a checkpoint"
             )
-        if bool(args.to) != bool(args.seeds or args.control):
+        if (args.seeds or args.control) and not args.to:
             raise UserError(
-                f"{args.source} is a published folder: --to FOLDER writes it again with the figures"
-                " of later runs, --seeds or --control; give both, or neither"
+                f"{args.source} is a published folder: --to FOLDER writes it again, with the"
+                " figures of --seeds or --control; give --to too"
             )
     hub_only = [name for name in ("private", "pr", "tag", "overwrite_card") if getattr(args, name)]
     if hub_only and not args.repo:

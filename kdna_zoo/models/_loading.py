@@ -11,12 +11,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from timm.models import PretrainedCfg, resolve_pretrained_cfg
+from timm.models import PretrainedCfg, get_pretrained_cfg, resolve_pretrained_cfg
 from torch import Tensor, nn
 
 from kdna_zoo.checkpoints import describe_mismatch
 from kdna_zoo.errors import UserError, WeightsError
-from kdna_zoo.models.fetch import check_file, commit_of, fetch
+from kdna_zoo.finite import what_is_not_finite
+from kdna_zoo.models.fetch import check_file, commit_of, fetch, fetch_config, file_sha256
+from kdna_zoo.models.published import CONFIG, check_config
 from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, known_weights, weights_of
 from kdna_zoo.paths import recipes_folder
 
@@ -64,21 +66,43 @@ def checked_source(
     Raises:
         WeightsError: There are no weights, or they cannot be had, or were altered.
     """
+    if config.custom_load:
+        raise WeightsError(
+            f"the configuration of {config.architecture} states custom_load"
+            f" {config.custom_load!r}, which would pass over the checks: take it out"
+        )
     if config.source == "local-dir":
         path = Path(str(config.file)) / FILE
         check_file(path)
+        check_config(path.with_name(CONFIG), file_sha256(path))
     elif config.source != "hf-hub" and (config.state_dict or config.file or config.url):
         _check_given_file(config)
     elif config.hf_hub_id:
         repo_id, _, revision = config.hf_hub_id.partition("@")
         file = config.hf_hub_filename or FILE
-        commit = commit_of(fetch(repo_id, revision or None, file, cache_dir), file)
+        path = fetch(repo_id, revision or None, file, cache_dir)
+        commit = commit_of(path, file)
+        if config.source == "hf-hub":
+            _check_config_of(repo_id, commit, path, cache_dir)
         return {"hf_hub_id": f"{repo_id}@{commit}", "hf_hub_filename": file}
     else:
         arch = str(config.architecture)
         name = f"{arch}.{config.tag}" if config.tag else arch
         raise WeightsError(f"there are no weights of {name} here. {_what_there_is(arch)}")
     return {}
+
+
+def _check_config_of(
+    repo_id: str, commit: str, weights: Path, cache_dir: str | PathLike[str] | None
+) -> None:
+    """Check the config.json that timm has read, of the commit that the weights are of."""
+    path, fetched_again = fetch_config(repo_id, commit, cache_dir)
+    if fetched_again:
+        raise WeightsError(
+            f"config.json of {repo_id}@{commit} was altered in the Hub's cache, and timm had read"
+            " it. It was fetched again: load the network again"
+        )
+    check_config(path, file_sha256(weights))
 
 
 def fit_check(config: PretrainedCfg, features_only: bool) -> Callable[[State, nn.Module], State]:
@@ -100,13 +124,38 @@ def fit_check(config: PretrainedCfg, features_only: bool) -> Callable[[State, nn
                 f"the weights do not fit {config.architecture} with these arguments: {problems}."
                 " Create it with the arguments that they were made with, or take other weights"
             )
+        _check_ends(config)
+        if unfit := what_is_not_finite(state):
+            raise WeightsError(
+                f"the weights of {config.architecture} have {unfit}: nobody could use them. Take"
+                " others, or publish an earlier checkpoint"
+            )
         return state
 
     return check
 
 
+def _check_ends(config: PretrainedCfg) -> None:
+    """Check what timm would adapt, or leave out, by the names and numbers in a config.json."""
+    own = get_pretrained_cfg(str(config.architecture))
+    for key in ("first_conv", "classifier"):
+        stated, wanted = getattr(config, key), getattr(own, key)
+        if _names(stated) != _names(wanted):
+            raise WeightsError(
+                f"the configuration of {config.architecture} states {key} {stated!r}, and the"
+                f" network has {wanted!r}: they do not belong together"
+            )
+    if config.label_offset:
+        raise WeightsError(
+            f"the configuration of {config.architecture} states label_offset"
+            f" {config.label_offset!r}, which would shift its classes: take it out"
+        )
+
+
 def _check_given_file(config: PretrainedCfg) -> None:
     """Check a file if it is one of ours; what a user gives instead is the user's to judge."""
+    if config.file and not Path(config.file).is_file():
+        raise WeightsError(f"there is no file {config.file}: give another, or none")
     name = f"{config.architecture}.{config.tag}"
     weights = known_weights().get(name)
     if weights and config.file and config.file == weights.source(name).get("file"):
@@ -134,7 +183,7 @@ def _adapted_stem(config: PretrainedCfg, state: State, own: State) -> set[str]:
     }
 
 
-def _names(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
+def _names(value: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
     return (value,) if isinstance(value, str) else tuple(value or ())
 
 

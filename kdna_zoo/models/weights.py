@@ -31,6 +31,7 @@ class Weights:
         version: The Hub's tag of that commit, such as ``v1``; None if it has none.
         sha256: Of ``model.safetensors``.
         size: Of that file, in bytes.
+        config_sha256: Of ``config.json`` beside it.
         arch_args: Arguments of ``timm.create_model`` beside the number of classes.
         num_classes: Classes of the head.
         label_names: The classes' names, by index.
@@ -46,6 +47,7 @@ class Weights:
     version: str | None
     sha256: str
     size: int
+    config_sha256: str
     arch_args: dict[str, Any]
     num_classes: int
     label_names: list[str]
@@ -110,12 +112,28 @@ def find_weights(repo_id: str, revision: str) -> Weights | None:
     return None
 
 
+def find_by_content(sha256: str) -> tuple[str, Weights] | None:
+    """Return the weights with this sha256 and their ``network.tag``, if the manifest has them."""
+    for name, weights in known_weights().items():
+        if weights.sha256 == sha256:
+            return name, weights
+    return None
+
+
+def find_version(repo_id: str, version: str) -> Weights | None:
+    """Return the weights that a tag of a repository on the Hub names, if the manifest has them."""
+    for weights in known_weights().values():
+        if weights.revision and (weights.repo_id, weights.version) == (repo_id, version):
+            return weights
+    return None
+
+
 def _parse(name: str, entry: dict[str, Any]) -> Weights:
     wanted = {field.name for field in fields(Weights)}
     if differing := sorted(wanted ^ set(entry)):
         raise ValueError(f"{name} lacks or has in excess: {', '.join(differing)}")
     weights = Weights(**entry)
-    for key, digits in (("revision", 40), ("sha256", 64)):
+    for key, digits in (("revision", 40), ("sha256", 64), ("config_sha256", 64)):
         value = entry[key]
         if not (
             (value is None and key == "revision") or re.fullmatch(rf"[0-9a-f]{{{digits}}}", value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 from huggingface_hub import HfApi, constants, get_token
@@ -9,7 +10,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdna_zoo.errors import KdnaZooError, RunError, UserError, WeightsError
-from kdna_zoo.models.fetch import gist
+from kdna_zoo.hub_errors import STATUS_PAGE, gist, is_offline, status_of
 
 HOW_TO_LOG_IN = (
     "Make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login`"
@@ -55,8 +56,17 @@ def check_access(repo_id: str, pull_request: bool = False) -> None:
 
 def _what_to_do(error: Exception) -> str:
     again = "the same command again does what is missing"
-    if isinstance(error, HfHubHTTPError) and error.response.status_code == 403:
+    status = status_of(error) or 0
+    if is_offline(error):
+        return f"unset HF_HUB_OFFLINE, and {again}"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"{again}, with a token that may write there. {HOW_TO_LOG_IN}"
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return f"wait some minutes, and {again}"
+    if status in (HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.INSUFFICIENT_STORAGE):
+        return f"make room there or publish elsewhere, and {again}"
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"the trouble is on its side: later ({STATUS_PAGE}) {again}"
     return again
 
 

@@ -6,12 +6,14 @@ for code.
 """
 
 import re
+import shlex
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from kdna_zoo.printable import printable
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.costs import compare_costs
 from kdna_zoo.release.options import Release
@@ -125,13 +127,30 @@ def _validate_command(record: Record, name: str, repo_id: str | None) -> str | N
     """Write the command that measures the accuracy again; None if nobody else has the images."""
     model = name if repo_id else "local-dir:."
     loaded = f"--model.arch {model} --model.pretrained true"
-    recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", record.run.command or "")
+    words = shlex.split(record.run.command or "")
+    recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", " ".join(words))
+    given = data_options(words)
     if recipes:
         configs = " ".join(f"--config {recipe}" for recipe in recipes)
         exact = " --trainer.precision 32-true" if record.run.precision != "32-true" else ""
-        return f"kdna-zoo validate {configs} {loaded} --model.arch_args null{exact}"  # their own
+        own = f"kdna-zoo validate {configs} {loaded} --model.arch_args null{exact}"  # their own
+        return " ".join([own, *(shlex.quote(word) for word in given)])
     places = [place for place in (record.data.hub_id, *(record.data.sources or [])) if place]
     return f"kdna-zoo validate {loaded} --data.path {places[0]}" if places else None
+
+
+def data_options(words: list[str]) -> list[str]:
+    """Return what a training's command line says of the data: each option with its value.
+
+    A recipe may name another data set than the one that the run was given.
+    """
+    found: list[str] = []
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        if word.startswith("--data."):
+            found.append(word)
+            if "=" not in word and not following.startswith("--"):
+                found.append(following)
+    return found
 
 
 def _is_demonstration(record: Record) -> bool:
@@ -141,7 +160,7 @@ def _is_demonstration(record: Record) -> bool:
 
 def one_line(text: object) -> str:
     """Return the text on one line, with single spaces."""
-    return " ".join(str(text).split())
+    return printable(" ".join(str(text).split()))
 
 
 def md(text: object) -> str:

@@ -14,7 +14,9 @@ from timm.models import save_for_hf
 from torch import nn
 
 from kdna_zoo.errors import RunError, UserError
-from kdna_zoo.models.fetch import CONFIG_KEY, file_sha256
+from kdna_zoo.finite import what_is_not_finite
+from kdna_zoo.models.fetch import file_sha256
+from kdna_zoo.models.published import CONFIG, CONFIG_KEY, own_arguments
 from kdna_zoo.models.weights import FILE
 from kdna_zoo.release.record import DATA_CONFIG_KEYS, Record
 
@@ -49,7 +51,10 @@ def export_timm(
         UserError: The network gives no finite output, so nobody could use it.
         RunError: What timm loads is not what was trained.
     """
+    check_finite(model, record.arch)
     plain = _plain_copy(model, half)
+    if half and (unfit := what_is_not_finite(plain.state_dict())):
+        raise UserError(f"rounded to half precision there is {unfit}: publish without --half")
     source = cast(dict[str, Any], model.pretrained_cfg)
     config = {key: source[key] for key in OF_THE_ARCHITECTURE if key in source}
     plain.pretrained_cfg = {**config, "tag": tag, "license": license}  # type: ignore[assignment]
@@ -62,14 +67,32 @@ def export_timm(
     )
     # safetensors makes its file private to its owner: give it the access that any new file has
     shutil.copymode(folder / "config.json", folder / FILE)
-    _state_hash(folder)
+    seal_config(folder)
     _check_reload(plain.float(), record, folder)
 
 
-def _state_hash(folder: Path) -> None:
-    """Let config.json state what the file of weights is; timm passes it over, we check it."""
-    config, weights = folder / "config.json", folder / FILE
+def check_finite(model: nn.Module, arch: str) -> None:
+    """Check that no weight of a network is NaN or infinity.
+
+    Raises:
+        UserError: If one is.
+    """
+    if unfit := what_is_not_finite(model.state_dict()):
+        raise UserError(
+            f"the trained {arch} has {unfit}: its training diverged. Publish an earlier checkpoint,"
+            " or train with a lower learning rate."
+        )
+
+
+def seal_config(folder: Path) -> None:
+    """Let config.json state what the file of weights is; timm passes it over, we check it.
+
+    The number of classes is stated once, above the network's other arguments: transformers takes
+    it from there, and refuses to be given it again.
+    """
+    config, weights = folder / CONFIG, folder / FILE
     content = json.loads(config.read_text(encoding="utf-8"))
+    content["model_args"] = own_arguments(content)
     content[CONFIG_KEY] = {"sha256": file_sha256(weights), "size": weights.stat().st_size}
     config.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 

@@ -1,8 +1,9 @@
-"""A folder of a release goes to the Hub: one commit, a tag, and a look at what comes back.
+"""A folder of a release goes to the Hub: one commit, a look at what comes back, and a tag.
 
 Nothing is ever half published: large files are uploaded first and belong to no revision until the
-one commit that holds everything. What fails in between leaves the old revision, or the new one
-without its tag; the same call again does what is missing, and makes no second commit.
+one commit that holds everything, and a tag names only what came back as it was sent. What fails in
+between leaves the old revision, or the new one without its tag; the same call again does what is
+missing, and makes no second commit.
 """
 
 import tempfile
@@ -16,9 +17,11 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from torch import Tensor
 
 from kdna_zoo.errors import KdnaZooError, RunError, UserError
+from kdna_zoo.models.published import CONFIG, read_config
 from kdna_zoo.release.access import check_access, hub_trouble
 from kdna_zoo.release.examples import logits_by_name
-from kdna_zoo.release.remote import Changes, Remote, find_changes, read_remote
+from kdna_zoo.release.front_matter import check_card
+from kdna_zoo.release.remote import CARD, Changes, Remote, find_changes, read_remote
 
 EITHER = "The repository has its old revision or the whole new one"
 
@@ -79,19 +82,20 @@ def push(folder: Path, target: Target) -> Outcome:
     """
     check_access(target.repo_id, target.pull_request)
     expected = _expected(folder)
+    check_card(folder / CARD, target.repo_id)
     main = _find_or_create(target)
     with hub_trouble(f"comparing with {target.repo_id}"):
         base, changes = _find_base(folder, target, main)
     commit = _commit(target, base, changes) if changes.names else None
     revision = commit.oid if commit else base.head
-    if target.tag and target.tag not in main.tags:
-        with hub_trouble(f"tagging {target.tag}", f"All files are in {target.repo_id}"):
-            HfApi().create_tag(target.repo_id, tag=target.tag, revision=revision)
     with (
         hub_trouble("reading the weights back", f"All files are in {target.repo_id}"),
         tempfile.TemporaryDirectory() as empty,
     ):
         _compare(expected, f"hf-hub:{target.repo_id}@{revision}", Path(empty))
+    if target.tag and target.tag not in main.tags:
+        with hub_trouble(f"tagging {target.tag}", f"All files are in {target.repo_id}"):
+            HfApi().create_tag(target.repo_id, tag=target.tag, revision=revision)
     return Outcome(
         revision, _url(base, commit), changes.names, changes.card_kept, _proposal(base, commit)
     )
@@ -99,12 +103,16 @@ def push(folder: Path, target: Target) -> Outcome:
 
 def _expected(folder: Path) -> Tensor:
     """Return the folder's logits, or refuse it if its files contradict each other."""
+    read_config(folder / CONFIG)
     try:
-        return logits_by_name(f"local-dir:{folder}")
+        expected = logits_by_name(f"local-dir:{folder}")
     except KdnaZooError:
         raise
     except (RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
         raise UserError(f"timm does not load {folder}, so nobody could: {error}") from error
+    if not expected.isfinite().all():
+        raise UserError(f"{folder} gives NaN or infinity on ordinary images: nobody could use it")
+    return expected
 
 
 def _find_or_create(target: Target) -> Remote:

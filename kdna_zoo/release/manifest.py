@@ -10,6 +10,7 @@ from typing import Any
 from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import UserError
 from kdna_zoo.models.fetch import file_sha256
+from kdna_zoo.models.published import CONFIG, own_arguments
 from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, read_manifest, write_manifest
 from kdna_zoo.paths import checkout, published_folder
 from kdna_zoo.release.record import DATA_CONFIG_KEYS
@@ -21,8 +22,8 @@ def folder_name(folder: Path) -> str:
     Raises:
         UserError: If it is no published folder.
     """
-    config = _read(folder / "config.json")
-    with _complete(folder / "config.json"):
+    config = _read(folder / CONFIG)
+    with _complete(folder / CONFIG):
         return f"{config['architecture']}.{config['pretrained_cfg']['tag']}"
 
 
@@ -43,19 +44,19 @@ def describe_folder(
     Raises:
         UserError: If its files do not say all of it.
     """
-    config, figures = _read(folder / "config.json"), _read(folder / "metrics.json")
-    with _complete(folder / "config.json", folder / "metrics.json"):
+    config, figures = _read(folder / CONFIG), _read(folder / "metrics.json")
+    with _complete(folder / CONFIG, folder / "metrics.json"):
         source = config["pretrained_cfg"]
         data, run = figures["data"], figures["run"]
         recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", run["command"] or "")
-        arguments = {k: v for k, v in config.get("model_args", {}).items() if k != "num_classes"}
         return Weights(
             repo_id=repo_id or f"{ORGANISATION}/{folder_name(folder)}",
             revision=revision,
             version=version,
             sha256=file_sha256(folder / FILE),
             size=(folder / FILE).stat().st_size,
-            arch_args=arguments,
+            config_sha256=file_sha256(folder / CONFIG),
+            arch_args=own_arguments(config),
             num_classes=config["num_classes"],
             label_names=config["label_names"],
             data_config={key: source[key] for key in DATA_CONFIG_KEYS},

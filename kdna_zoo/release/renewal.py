@@ -16,7 +16,9 @@ from huggingface_hub import ModelCard
 
 from kdna_zoo.checkpoints import RECORD_FORMAT
 from kdna_zoo.errors import UserError
+from kdna_zoo.models.published import CONFIG, own_arguments, read_config
 from kdna_zoo.release.checkpoint import TrainedModel
+from kdna_zoo.release.export import check_finite, seal_config
 from kdna_zoo.release.folder import FILES, check_folder, write_about, write_target
 from kdna_zoo.release.options import Release, Series
 from kdna_zoo.release.record import (
@@ -39,7 +41,7 @@ def read_release(folder: Path) -> tuple[TrainedModel, Release]:
     """
     check_folder(folder)
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config = read_config(folder / CONFIG)
         figures = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         card: Any = ModelCard.load(folder / "README.md", ignore_metadata_errors=True).data
         record = parse_record(_raw_record(folder, config, figures, card.base_model))
@@ -51,6 +53,7 @@ def read_release(folder: Path) -> tuple[TrainedModel, Release]:
             " checkpoint"
         ) from error
     model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    check_finite(model, record.arch)
     return TrainedModel(model, record, weights, averaged=False), about
 
 
@@ -58,6 +61,8 @@ def renew_folder(
     source: Path, target: str | PathLike[str], overwrite: bool, change: Change
 ) -> tuple[Path, TrainedModel]:
     """Write a published folder again, with another metrics.json and card.
+
+    Its config.json is brought into the form that is written today.
 
     Args:
         source: The published folder.
@@ -84,6 +89,7 @@ def renew_folder(
         for name in FILES:
             if (source / name).is_file():
                 shutil.copy(source / name, fresh / name)
+        seal_config(fresh)
         write_about(trained, fresh, about)
 
     return write_target(target, overwrite, write), trained
@@ -94,11 +100,10 @@ def _raw_record(
 ) -> dict[str, Any]:
     recipe = folder / "recipe.yaml"
     text = recipe.read_text(encoding="utf-8") if recipe.is_file() else None
-    arguments = {k: v for k, v in config.get("model_args", {}).items() if k != "num_classes"}
     return {
         "format": RECORD_FORMAT,
         "arch": config["architecture"],
-        "arch_args": arguments,
+        "arch_args": own_arguments(config),
         "num_classes": config["num_classes"],
         "label_names": config["label_names"],
         "data_config": {key: config["pretrained_cfg"][key] for key in DATA_CONFIG_KEYS},

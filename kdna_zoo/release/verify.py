@@ -1,21 +1,22 @@
 """Compares what a folder, the cache and the Hub hold with what the weights manifest states."""
 
-import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import timm
 from huggingface_hub import HfApi, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import RevisionNotFoundError
 from safetensors import SafetensorError
 
-from kdna_zoo.errors import KdnaZooError, UserError, did_you_mean
-from kdna_zoo.models.fetch import explain, what_is_wrong
+from kdna_zoo.errors import KdnaZooError, UserError, WeightsError, did_you_mean
+from kdna_zoo.hub_errors import explain
+from kdna_zoo.models.fetch import what_is_wrong, what_is_wrong_with_config
+from kdna_zoo.models.published import CONFIG, read_config, what_differs
 from kdna_zoo.models.weights import FILE, Weights, known_weights
-from kdna_zoo.paths import published_folder
-
-CONFIG = "config.json"
+from kdna_zoo.paths import checkout, published_folder
+from kdna_zoo.release.export import check_finite
+from kdna_zoo.release.folder import FILES
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,31 @@ def verify(names: list[str]) -> list[Finding]:
 
 
 def _folder(name: str, weights: Weights) -> Finding:
-    folder = published_folder(name)
+    folder, top = published_folder(name), checkout()
     if folder is None:
-        return Finding(name, f"hub/{name}", None, "no such folder in this installation")
-    problem = what_is_wrong(folder / FILE, weights) or _contradiction(
-        folder / CONFIG, name, weights
+        lost = _lost(top / "hub" / name, weights) if top else None
+        note = "sha256" if lost else "no such folder in this installation"
+        return Finding(name, f"hub/{name}", lost, note)
+    missing = ", ".join(f for f in FILES if f != "recipe.yaml" and not (folder / f).is_file())
+    problem = (
+        (f"it lacks {missing}. {_get_again(name)}" if missing else "")
+        or what_is_wrong(folder / FILE, weights)
+        or _config_problem(folder / CONFIG, name, weights)
     )
     return Finding(name, str(folder), problem or _not_loadable(folder), "sha256, config, loaded")
+
+
+def _lost(folder: Path, weights: Weights) -> str | None:
+    """Say what a checkout lacks that should hold these weights; None if it need not."""
+    if folder.is_dir():
+        return f"it lacks {FILE}. {_get_again(folder.name)}"
+    if weights.revision is None:
+        return "there is no such folder, and the weights are not on the Hub either"
+    return None
+
+
+def _get_again(name: str) -> str:
+    return f"Get it again: `git checkout -- hub/{name}`"
 
 
 def _cache(name: str, weights: Weights) -> Finding:
@@ -70,8 +89,11 @@ def _cache(name: str, weights: Weights) -> Finding:
     found = try_to_load_from_cache(weights.repo_id, FILE, revision=weights.revision)
     if not isinstance(found, str):
         return Finding(name, place, None, "not in the cache")
-    problem = what_is_wrong(Path(found), weights)
-    advice = f"{problem}. Remove {Path(found).resolve()}" if problem else ""
+    config = Path(found).with_name(CONFIG)  # a network that is loaded by its name needs none
+    problem = what_is_wrong(Path(found), weights) or (
+        _config_problem(config, name, weights) if config.is_file() else ""
+    )
+    advice = f"{problem}. To have it fetched again, load {name} while online" if problem else ""
     return Finding(name, found, advice, "sha256")
 
 
@@ -88,7 +110,7 @@ def _hub(name: str, weights: Weights) -> Finding:
     except KdnaZooError:
         raise
     except Exception as error:  # the client's own, OSError, and those of its HTTP library
-        problem = str(explain(error, place, constants.HF_HUB_CACHE))
+        problem = str(explain(error, place, constants.HF_HUB_CACHE, weights.repo_id))
     return Finding(name, place, problem, "sha256, config, tag")
 
 
@@ -105,34 +127,25 @@ def _compare_with_hub(name: str, weights: Weights, api: HfApi) -> str:
         tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(weights.repo_id).tags}
         if tags.get(weights.version) != weights.revision:
             return f"tag {weights.version} moved: it is at {tags.get(weights.version, 'nothing')}"
-    config = hf_hub_download(weights.repo_id, CONFIG, revision=weights.revision)
-    return _contradiction(Path(config), name, weights)
+    with tempfile.TemporaryDirectory() as scratch:  # what the Hub has, whatever is in the cache
+        config = hf_hub_download(
+            weights.repo_id, CONFIG, revision=weights.revision, cache_dir=scratch
+        )
+        return _config_problem(Path(config), name, weights)
 
 
-def _contradiction(config: Path, name: str, weights: Weights) -> str:
-    """Say where a config.json contradicts the manifest; empty if nowhere."""
+def _config_problem(config: Path, name: str, weights: Weights) -> str:
+    """Say how a config.json is not the one that the manifest pins; empty if it is."""
     try:
-        stated: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        return f"{config.name} cannot be read ({error})"
-    wanted: dict[str, Any] = {
-        "architecture": name.partition(".")[0],
-        "num_classes": weights.num_classes,
-        "label_names": weights.label_names,
-        "model_args": weights.arch_args,
-        **weights.data_config,
-    }
-    arguments = {k: v for k, v in stated.get("model_args", {}).items() if k != "num_classes"}
-    found = {**stated.get("pretrained_cfg", {}), **stated, "model_args": arguments}
-    for key, value in wanted.items():
-        if found.get(key) != value:
-            return f"{config.name} states {key} {found.get(key)}, and the manifest {value}"
-    return ""
+        found = what_differs(read_config(config), name, weights)
+    except WeightsError as error:
+        return str(error)
+    return found or what_is_wrong_with_config(config, weights)
 
 
 def _not_loadable(folder: Path) -> str:
     try:
-        timm.create_model(f"local-dir:{folder}", pretrained=True)
+        check_finite(timm.create_model(f"local-dir:{folder}", pretrained=True), folder.name)
     except (KdnaZooError, RuntimeError, TypeError, ValueError, OSError, SafetensorError) as error:
         return str(error)
     return ""

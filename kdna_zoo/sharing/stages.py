@@ -44,7 +44,8 @@ class Stages:
     def of(self, path: str) -> str:
         """Return the path of the stage that holds the layer at ``path``."""
         stage = self._find(self._plain.get(path, path))
-        return self._paths.get(stage, stage)
+        found: str = self._paths.get(stage, stage)
+        return found
 
     def plain(self, path: str) -> str:
         """Return a path as it was before ``features_only``: ``features.12`` for ``features_12``."""

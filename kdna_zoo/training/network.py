@@ -4,12 +4,15 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub import constants
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
 from kdna_zoo.checkpoints import check_given_weights
-from kdna_zoo.errors import UserError, did_you_mean
-from kdna_zoo.names import stands_for_weights
+from kdna_zoo.errors import UserError, WeightsError, did_you_mean
+from kdna_zoo.finite import what_is_not_finite
+from kdna_zoo.hub_errors import explain
+from kdna_zoo.names import ON_THE_HUB, stands_for_weights
 
 
 def create_network(
@@ -43,11 +46,18 @@ def create_network(
     pretrained = pretrained or stands_for_weights(arch)
     try:
         network: Any = timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
+    except WeightsError:
+        raise  # says it all
     except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
+        if isinstance(error, OSError) and arch.startswith(ON_THE_HUB):
+            where, repo_id = f"config.json of {arch[7:]}", arch[7:].partition("@")[0]
+            raise explain(error, where, constants.HF_HUB_CACHE, repo_id) from error
         weights = " with its weights" if pretrained else ""
         raise UserError(
             f"timm cannot create {arch!r}{weights} and the arguments {arch_args}: {error}"
         ) from error
+    if pretrained and (unfit := what_is_not_finite(network.state_dict())):
+        raise WeightsError(f"the weights of {arch} have {unfit}: nobody could use them")
     if reset_head and not pretrained and type(network.get_classifier()) is nn.Linear:
         network.reset_classifier(num_classes)
     return network  # type: ignore[no-any-return]

@@ -131,8 +131,28 @@ def test_fewer_names_than_classes(
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "label_names": ["dark"]}))
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
-    (row,) = answer(capsys, tmp_path / "a.png", "--model", f"local-dir:{folder}")
-    assert [entry["name"] for entry in row["classes"]] == ["class 1", "dark", "class 2"]
+    assert main(["classify", str(tmp_path / "a.png"), "--model", f"local-dir:{folder}"]) == 2
+    said = capsys.readouterr().err
+    assert f"refused {folder / 'config.json'}: it has 3 classes and 1 label_names" in said
+
+
+def test_escape_codes_in_names_are_shown_and_not_obeyed(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(model.removeprefix("local-dir:"), tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    names = ["a\x1b[2J\x1b]0;b\x07", "c\u202ed\nkdna-zoo: done", "caf\u00e9"]
+    (folder / "config.json").write_text(json.dumps({**config, "label_names": names}))
+    picture = tmp_path / "\x1b[31mred.png"
+    Image.new("RGB", (40, 30)).save(picture)
+    (tmp_path / "\x1b[1m.png").write_bytes(b"no picture")
+    assert main(["classify", str(tmp_path), "--model", f"local-dir:{folder}"]) == 1
+    out, err = capsys.readouterr()
+    for shown in (r"a\x1b[2J\x1b]0;b\x07", r"c\u202ed\nkdna-zoo: done", "café", r"\x1b[31mred.png"):
+        assert shown in out
+    assert "cannot read " in err
+    assert r"\x1b[1m.png" in err
+    assert not set("\x1b\x07\u202e") & set(out + err)
 
 
 def test_a_folder_is_searched_as_training_data_is(

@@ -64,7 +64,13 @@ class Handler(Wire):
         try:
             yaml.safe_load(front[1] if front else "")
         except yaml.YAMLError as error:
-            raise RefusedError(400, "the front matter is no YAML") from error
+            told = {"errors": [{"message": f"no YAML: {error}"}], "warnings": []}
+            return 400, json.dumps(told).encode(), {"Content-Type": "application/json"}
+        known = {"apache-2.0", "mit", "other"}
+        license = (yaml.safe_load(front[1]) or {}).get("license") if front else None
+        if license not in (None, *known):
+            told = {"errors": [{"message": f'"license" must be one of {sorted(known)}'}]}
+            return 400, json.dumps(told).encode(), {"Content-Type": "application/json"}
         return {"errors": [], "warnings": []}
 
     def info(self, kind: str, id: str, revision: str = "main") -> Any:

@@ -24,6 +24,7 @@ class Fault:
         request: Regular expression for the method and path.
         times: So many of them; after that all is well.
         status: Of an error answer.
+        code: The Hub's own name of the error, such as ``GatedRepo``.
         retry_after: In seconds, where the answer says so.
         meanwhile: Called when it happens, such as what kills the client.
     """
@@ -32,6 +33,7 @@ class Fault:
     request: str
     times: int = 1
     status: int = 503
+    code: str = ""
     retry_after: int | None = None
     meanwhile: Callable[[], object] = lambda: None
 

@@ -184,13 +184,16 @@ def test_a_folder_that_contradicts_itself(
         return json.dumps({**stated, **changes}).encode()
 
     source = {**stated["pretrained_cfg"], "num_classes": 7}
-    untagged = {k: v for k, v in source.items() if k != "tag"}
+    of_seven = {"num_classes": 7, "label_names": stated["label_names"][:7]}
+    of_seven["pretrained_cfg"] = source
+    untagged = {k: v for k, v in stated["pretrained_cfg"].items() if k != "tag"}
     mistakes: list[tuple[str, bytes | None, str]] = [
         ("model.safetensors", weights.read_bytes()[:-1] + b"!", "it was altered or swapped"),
         ("model.safetensors", None, "is no published folder: it lacks model.safetensors"),
         ("README.md", None, "is no published folder: it lacks README.md"),
         ("metrics.json", b"{}", "is no published folder: config.json or metrics.json lacks 'data'"),
-        ("config.json", config_with(num_classes=7, pretrained_cfg=source), "states 7 classes, and"),
+        ("config.json", config_with(**of_seven), "states 7 classes, and its weights have 10"),
+        ("config.json", config_with(num_classes=7), "num_classes is 7, and 10 in pretrained_cfg"),
         ("config.json", config_with(architecture="test_kdna_convnext"), "the weights do not fit"),
         ("config.json", config_with(architecture="nonsense"), "Unknown model (nonsense)"),
         ("config.json", config_with(pretrained_cfg=untagged), "json lacks 'tag'"),

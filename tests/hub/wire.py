@@ -52,7 +52,7 @@ class Wire(BaseHTTPRequestHandler):
             if self.fault and self.fault.kind in ("status", "slow"):
                 self.fault.meanwhile()
             if self.fault and self.fault.kind == "status":
-                raise RefusedError(self.fault.status, "the Hub is unwell")
+                raise RefusedError(self.fault.status, "the Hub is unwell", self.fault.code)
             for pattern, name in self.routes.items():
                 if match := re.fullmatch(pattern, request):
                     parts = {k: unquote(v) for k, v in match.groupdict().items() if v}

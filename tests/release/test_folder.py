@@ -130,7 +130,9 @@ def test_channels_last_network(tmp_path: Path) -> None:
 def test_network_that_diverged(tmp_path: Path) -> None:
     trained = trained_as(ARCH)
     torch.nn.init.constant_(trained.model.get_parameter("fc.bias"), float("nan"))
-    with pytest.raises(UserError, match=r"gives NaN or infinity.*Publish an earlier checkpoint"):
+    with pytest.raises(
+        UserError, match=r"NaN or infinity in 'fc.bias': its training.*Publish an earlier"
+    ):
         write_folder(trained, tmp_path / "x")
     assert list(tmp_path.iterdir()) == []
 

@@ -85,8 +85,10 @@ def test_what_a_published_folder_does_not_take(
 ) -> None:
     before, folder, seed = contents(published), str(published), str(other_seed)
     for options, message in (
-        (("--to", f"{folder}2"), "--seeds or --control; give both, or neither"),
-        (("--dry-run", "--seeds", seed), "--seeds or --control; give both, or neither"),
+        (
+            ("--dry-run", "--seeds", seed),
+            "--to FOLDER writes it again, with the figures of --seeds",
+        ),
         (("--to", f"{folder}2", "--seeds", seed, "--half"), "--half is for a checkpoint"),
         (("--to", folder, "--seeds", seed), "is not empty: it holds"),
     ):
