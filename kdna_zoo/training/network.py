@@ -9,6 +9,8 @@ from torch import nn
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
 from kdna_zoo.errors import UserError, did_you_mean
 
+SHARED = "any_kdna"  # the name of any network with a sharing plan
+
 
 def create_network(
     arch: str,
@@ -70,3 +72,19 @@ def published_as(network: Any) -> str | None:
     """Return the repository on the Hub that a network's weights belong to; None if to none."""
     repo_id = network.pretrained_cfg.get("hf_hub_id") or ""
     return repo_id.partition("@")[0] or None
+
+
+def recorded_as(network: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments by which timm builds a network again.
+
+    Of a network that `share_kernels` has changed, whatever its family, these are ``any_kdna`` with
+    its base and its plan.
+    """
+    arch: str = network.pretrained_cfg["architecture"]
+    # What timm recorded, which for a published network includes the arguments in its config.
+    arguments = {key: value for key, value in network._model_args.items() if key != "num_classes"}
+    plan = getattr(network, "sharing_plan", None)
+    if plan is None or (hasattr(network, "base_arch") and arch != SHARED):
+        return arch, arguments
+    base = {"base": arch} if arch != SHARED else {}
+    return SHARED, {**arguments, **base, "plan": plan.to_dict()}
