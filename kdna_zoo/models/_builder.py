@@ -60,6 +60,7 @@ def build_kdna(
     make_plan: Callable[[nn.Module], SharingPlan],
     pretrained: bool = False,
     *,
+    own: PretrainedCfg | None = None,
     feature_cfg: Mapping[str, Any] | None = None,
     **kwargs: Any,
 ) -> nn.Module:
@@ -70,6 +71,7 @@ def build_kdna(
         base: timm's entry point of the base network.
         make_plan: Makes the sharing plan for the base network, whose depths a user may have set.
         pretrained: Load published weights, of the default tag unless another is asked for.
+        own: The architecture's configuration, without weights; None: as `make_default_cfgs` has it.
         feature_cfg: How timm's builder takes the base network apart for ``features_only``.
         **kwargs: Arguments of timm's builder and of the base network, and four of our own. Three
             change the plan. ``attn_norm``: the norm inside the channel attention, ``"batch"`` or
@@ -99,7 +101,7 @@ def build_kdna(
         return share_kernels(network, replace(chosen, norm=attn_norm) if attn_norm else chosen)
 
     given, overlay = (kwargs.pop(f"pretrained_cfg{end}", None) for end in ("", "_overlay"))
-    config, arch_args = choose(variant, _ARCHITECTURES[variant], given, pretrained)
+    config, arch_args = choose(variant, own or _ARCHITECTURES[variant], given, pretrained)
     config = replace(config, **(overlay or {}))
     if pretrained:
         config = replace(config, **checked_source(config, kwargs.get("cache_dir")))

@@ -186,9 +186,10 @@ def _validates_now(trainer: pl.Trainer) -> bool:
 
     One that validates by the clock does not know it yet, and does so anew when it is resumed.
     """
-    if trainer._val_check_time_interval is not None:  # type: ignore[attr-defined]
-        return False
+    interval: Any = vars(trainer).get("_val_check_time_interval")
     loop = trainer.fit_loop
+    if interval is not None:
+        return False
     assert loop._data_fetcher is not None, "a step was made"
     return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 

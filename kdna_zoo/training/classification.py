@@ -11,19 +11,20 @@ from torchmetrics import MetricCollection
 
 from kdna_zoo.errors import RunError
 from kdna_zoo.names import stands_for_weights
-from kdna_zoo.training.averaging import take_live_weights
-from kdna_zoo.training.checkpointing import check_finite
-from kdna_zoo.training.checks import check_checkpoint, check_evaluation, check_label_names
+from kdna_zoo.training.checks import check_evaluation
 from kdna_zoo.training.distillation import DistillationConfig
 from kdna_zoo.training.loss import LossConfig
 from kdna_zoo.training.metrics import make_metrics, update_metrics
 from kdna_zoo.training.mixing import MixConfig
-from kdna_zoo.training.network import compile_network, create_network, published_as
+from kdna_zoo.training.network import (
+    compile_network,
+    create_network,
+    published_as,
+)
 from kdna_zoo.training.nonfinite import HOW_TO_GO_ON
 from kdna_zoo.training.objective import Objective
 from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig
-from kdna_zoo.training.optimization import TimmOptimization
-from kdna_zoo.training.record import make_record, time_spent
+from kdna_zoo.training.recorded_task import RecordedTask
 
 DEFAULT_OPTIMIZER = OptimizerConfig()
 DEFAULT_SCHEDULE = ScheduleConfig()
@@ -32,7 +33,7 @@ NO_MIX = MixConfig()
 NO_TEACHER = DistillationConfig()
 
 
-class ImageClassifier(TimmOptimization):
+class ImageClassifier(RecordedTask):
     """Train and evaluate any network that timm knows.
 
     Args:
@@ -83,11 +84,7 @@ class ImageClassifier(TimmOptimization):
             arch, pretrained, num_classes, {**grey, **(arch_args or {})}, reset_head
         )
         self.model: nn.Module = network
-        self.arch: str = network.pretrained_cfg["architecture"]
         self.base_model = published_as(network) if pretrained else None
-        # What timm recorded, which for a published network includes the arguments in its config.
-        recorded = network._model_args.items()
-        self.arch_args = {k: v for k, v in recorded if k != "num_classes"}
         self.num_classes = num_classes
         self.channels_last = channels_last
         if channels_last:
@@ -96,10 +93,6 @@ class ImageClassifier(TimmOptimization):
             compile_network(self.model, compile)
         self.val_metrics = make_metrics(num_classes).clone(prefix="val/")
         self.test_metrics = make_metrics(num_classes).clone(prefix="test/")
-        self.run_info: dict[str, Any] = {}  # what the command line adds to the run's record
-        self.measured: tuple[int, dict[str, float]] | None = None  # at which step, and what
-        self.started = self.resumed = time.time()
-        self.seconds_before = 0.0  # what a resumed run took until its checkpoint
 
     def on_validation_start(self) -> None:
         """See `check_evaluation`; a validation within a run evaluates what the run trains."""
@@ -169,21 +162,3 @@ class ImageClassifier(TimmOptimization):
                 f"(epoch {self.current_epoch}); {HOW_TO_GO_ON}"
             )
         self.measured = (self.global_step, values)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the run's record into the checkpoint, as plain JSON types, if it is a good one."""
-        check_finite(checkpoint, self.trainer)
-        checkpoint["kdna_zoo"] = make_record(self)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the checkpoint of another network before any weight is touched."""
-        check_checkpoint(checkpoint, self, self.arch)
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            self.started, self.seconds_before = time_spent(checkpoint)
-            take_live_weights(self.trainer, checkpoint)
-        else:
-            learnt = (checkpoint.get("kdna_zoo") or {}).get("label_names")
-            data = getattr(self.trainer, "datamodule", None)
-            check_label_names(learnt, getattr(data, "label_names", None), "the checkpoint")
-        # A schedule is a function of the step: nothing of it is restored over this run's options.
-        checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", ())]

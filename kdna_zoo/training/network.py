@@ -14,6 +14,8 @@ from kdna_zoo.finite import what_is_not_finite
 from kdna_zoo.hub_errors import explain
 from kdna_zoo.names import ON_THE_HUB, stands_for_weights
 
+SHARED = "any_kdna"  # the name of any network with a sharing plan
+
 
 def create_network(
     arch: str,
@@ -84,3 +86,19 @@ def published_as(network: Any) -> str | None:
     """Return the repository on the Hub that a network's weights belong to; None if to none."""
     repo_id = network.pretrained_cfg.get("hf_hub_id") or ""
     return repo_id.partition("@")[0] or None
+
+
+def recorded_as(network: Any) -> tuple[str, dict[str, Any]]:
+    """Return the name and the arguments by which timm builds a network again.
+
+    Of a network that `share_kernels` has changed, whatever its family, these are ``any_kdna`` with
+    its base and its plan.
+    """
+    arch: str = network.pretrained_cfg["architecture"]
+    # What timm recorded, which for a published network includes the arguments in its config.
+    arguments = {key: value for key, value in network._model_args.items() if key != "num_classes"}
+    plan = getattr(network, "sharing_plan", None)
+    if plan is None or (hasattr(network, "base_arch") and arch != SHARED):
+        return arch, arguments
+    base = {"base": arch} if arch != SHARED else {}
+    return SHARED, {**arguments, **base, "plan": plan.to_dict()}

@@ -26,8 +26,6 @@ class Recorded(Protocol):
     """What a record is made from; `ImageClassifier` in this package."""
 
     trainer: pl.Trainer
-    arch: str
-    arch_args: dict[str, Any]
     num_classes: int
     measured: tuple[int, dict[str, float]] | None
     run_info: dict[str, Any]
@@ -36,6 +34,14 @@ class Recorded(Protocol):
     seconds_before: float
     updates_per_epoch: int
     base_model: str | None
+
+    @property
+    def arch(self) -> str:
+        """The name for timm."""
+
+    @property
+    def arch_args(self) -> dict[str, Any]:
+        """The arguments that go with it."""
 
 
 def make_record(module: Recorded) -> dict[str, Any]:
