@@ -58,7 +58,19 @@ def resolve_config(given: Mapping[str, Any], pretrained_cfg: Mapping[str, Any]) 
             f"input_size {tuple(resolved['input_size'])}: images are read with 3 channels (RGB) or "
             "1 (grey)."
         )
+    _check_numbers(resolved)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in resolved.items()}
+
+
+def _check_numbers(resolved: Mapping[str, Any]) -> None:
+    """Check what timm would only fail with at the first image."""
+    size, crop, std = (resolved[key] for key in ("input_size", "crop_pct", "std"))
+    if min(size[1:]) < 1:
+        raise UserError(f"input_size {tuple(size)}: height and width are 1 pixel or more.")
+    if not crop > 0:
+        raise UserError(f"crop_pct {crop}: the part of the image that is kept is above 0.")
+    if not min(std) > 0:
+        raise UserError(f"std {tuple(std)}: images are divided by it, so it is above 0.")
 
 
 def eval_transform(config: Mapping[str, Any]) -> Transform:
