@@ -28,6 +28,7 @@ from kdna_zoo.commands import (
     report,
     verify,
 )
+from kdna_zoo.commands._warnings import plain_warnings
 from kdna_zoo.errors import (
     UNWRITABLE,
     KdnaZooError,
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from kdna_zoo.training import command
 
             requeued = arguments[0] == "fit" and "SLURM_JOB_ID" in os.environ  # Lightning's to know
-            with nullcontext() if requeued else heeding_sigterm():
+            with plain_warnings(), nullcontext() if requeued else heeding_sigterm():
                 command.run([*arguments, *(f"{OPTION}={module}" for module in modules)])
             return 0
         import_modules(modules)
@@ -110,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace], int] = args.run
     try:
-        with heeding_sigterm():
+        with plain_warnings(), heeding_sigterm():
             code = run(args)
         sys.stdout.flush()
     except BrokenPipeError:

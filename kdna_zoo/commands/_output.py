@@ -1,5 +1,9 @@
 """How commands show tables and trees: with Rich on a terminal, else as Markdown.
 
+No cell is ever cut. On a terminal that a table is too wide for, its texts run over several lines,
+but for the first column's, which tells the rows apart; if it is still too wide, each row becomes a
+block of lines.
+
 Cells and labels are written as Markdown; on a terminal their backticks go. Without Rich, which the
 ``train`` extra brings, a terminal gets Markdown too.
 """
@@ -12,6 +16,7 @@ from typing import Any, Literal
 
 from kdna_zoo.printable import printable
 
+EDGES, BETWEEN = 2, 2  # blanks at the edges of a table, and between two columns
 Tree = Mapping[str, "Tree"]  # label -> what hangs under it
 
 
@@ -36,7 +41,7 @@ def print_table(
     """Print a table.
 
     Args:
-        columns: Titles.
+        columns: Titles; the first is of what tells the rows apart.
         rows: Cells of each row.
         text: Titles of the columns that hold text; all others hold numbers, aligned at the right.
         markdown: Print Markdown even on a terminal.
@@ -46,17 +51,53 @@ def print_table(
         for row in (columns, marks, *rows):
             print(f"| {' | '.join(map(printable, row))} |")
         return
+    _print_for_terminal(columns, [[_unmarked(cell) for cell in row] for row in rows], text)
+
+
+def _print_for_terminal(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], text: Collection[str]
+) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    console = Console(highlight=False)
+    cells = list(zip(columns, *rows, strict=True))  # of each column, its title first
+    natural = [max(map(len, column)) for column in cells]
+    folds = [title in text and index > 0 for index, title in enumerate(columns)]
+    least = [
+        max(map(_longest_word, column)) if fold else width
+        for column, fold, width in zip(cells, folds, natural, strict=True)
+    ]
     table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
-    for title in columns:
+    room = console.width - EDGES - BETWEEN * (len(columns) - 1)
+    if sum(least) > room:
+        for row in rows:
+            console.print(Text(row[0], style="bold"), soft_wrap=True)
+            for title, cell in zip(columns[1:], row[1:], strict=True):
+                if cell:
+                    console.print(Text(f"  {title}: {cell}"), soft_wrap=True)
+        return
+    for title, width in zip(columns, _widths(least, natural, room), strict=True):
         justify: Literal["left", "right"] = "left" if title in text else "right"
-        table.add_column(_plain(title), justify=justify, no_wrap=title in text)
+        table.add_column(Text(title), justify=justify, width=width)
     for row in rows:
-        table.add_row(*map(_plain, row))
-    Console(highlight=False).print(table)
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _widths(least: Sequence[int], natural: Sequence[int], room: int) -> list[int]:
+    """Cut the widest columns to one width, so that all fit (Rich may break words instead)."""
+    for limit in range(max(natural), 0, -1):
+        widths = [max(low, min(limit, high)) for low, high in zip(least, natural, strict=True)]
+        if sum(widths) <= room:
+            return widths
+    return list(least)
+
+
+def _longest_word(cell: str) -> int:
+    return max(map(len, cell.split()), default=0)
 
 
 def print_tree(label: str, tree: Tree, markdown: bool = False) -> None:
@@ -85,8 +126,12 @@ def _rich_terminal() -> bool:
     return sys.stdout.isatty() and importlib.util.find_spec("rich") is not None
 
 
+def _unmarked(text: str) -> str:
+    return text.replace("`", "")
+
+
 def _plain(text: str) -> str:
-    return printable(text).replace("`", "").replace("[", r"\[")  # [ would start Rich's markup
+    return _unmarked(printable(text)).replace("[", r"\\[")  # [ would start Rich's markup
 
 
 def _print_list(tree: Tree, depth: int = 0) -> None:

@@ -75,6 +75,7 @@ def resolve_config(
             f"timm cannot use this data config: {dict(given)}. input_size is (channels, height, "
             "width); mean and std have one value for each channel, or one for all."
         ) from error
+    _check_numbers(resolved)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in resolved.items()}
 
 
@@ -103,6 +104,17 @@ def _follow_channels(
         if size[0] == 1 and len(values[key]) == 3:
             values[key] = (sum(values[key]) / 3,)
     return {**given, "input_size": tuple(size), **values}
+
+
+def _check_numbers(resolved: Mapping[str, Any]) -> None:
+    """Check what timm would only fail with at the first image."""
+    size, crop, std = (resolved[key] for key in ("input_size", "crop_pct", "std"))
+    if min(size[1:]) < 1:
+        raise UserError(f"input_size {tuple(size)}: height and width are 1 pixel or more.")
+    if not crop > 0:
+        raise UserError(f"crop_pct {crop}: the part of the image that is kept is above 0.")
+    if not min(std) > 0:
+        raise UserError(f"std {tuple(std)}: images are divided by it, so it is above 0.")
 
 
 def eval_transform(config: Mapping[str, Any]) -> Transform:

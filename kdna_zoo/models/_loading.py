@@ -5,7 +5,6 @@ is found and checked here, and timm then loads that very file: a branch or tag o
 the commit it points to. `fit_check` is what timm calls with the weights before it loads them.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -188,35 +187,36 @@ def _names(value: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def _what_there_is(arch: str) -> str:
-    """List the tags that have weights, where they lie, and how to make those that are not there."""
-    there = [
-        f"{name} ({_place(weights)})"
-        for name, weights in known_weights().items()
-        if weights.source(name)
+    """Say which tags have weights, those of the architecture first, and how to make others."""
+    own, known = weights_of(arch), known_weights()
+    there = [name for name, weights in known.items() if weights.source(name)]
+    ours = [f"{name} ({_place(own[name])})" for name in there if name in own]
+    parts = [
+        f"Tags with weights: {', '.join(ours)}."
+        if ours
+        else f"Tags with weights: none of it; {_some(there)}."
     ]
-    absent = [name for name, weights in weights_of(arch).items() if not weights.source(name)]
-    parts = [f"Tags with weights: {', '.join(there) or 'none'}."]
+    absent = [name for name, weights in own.items() if not weights.source(name)]
     if absent:
         parts.append(
             f"{', '.join(absent)} will lie on the Hub ({ORGANISATION}) and lies in hub/ of a"
             " checkout of kdna-zoo, which this installation is not."
         )
-    recipes = _recipes(arch)
-    if recipes:
-        parts.append(f"To make weights: {' or '.join(recipes)}.")
+    if _has_recipes(arch):
+        parts.append("To make weights, see `kdna-zoo recipes`.")
     return " ".join([*parts, "Without weights: pretrained=False"])
+
+
+def _some(names: list[str]) -> str:
+    return f"those with weights are {', '.join(names)}" if names else "there are none here"
 
 
 def _place(weights: Weights) -> str:
     return f"{weights.repo_id} on the Hub" if weights.revision else "hub/ of this checkout"
 
 
-def _recipes(arch: str) -> list[str]:
+def _has_recipes(arch: str) -> bool:
     try:
-        top = recipes_folder()
+        return any((recipes_folder() / arch).glob("*.yaml"))
     except UserError:
-        return []
-    found = sorted((top / arch).glob("*.yaml"))
-    texts = [file.read_text(encoding="utf-8") for file in found]
-    commands = [re.search(r"^#\s+(kdna-zoo fit .*)", text, re.MULTILINE) for text in texts]
-    return [f"`{command[1]}`" for command in commands if command]
+        return False

@@ -85,10 +85,19 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
             **config.opt_args,
         )
     except (TypeError, ValueError, AssertionError) as error:
-        names = [str(name) for name in list_optimizers()]
-        hint = did_you_mean(config.opt, names, "timm.optim.list_optimizers() lists them all")
-        raise UserError(f"cannot make the optimizer {config.opt!r}: {error}; {hint}") from error
+        raise UserError(_why_not_made(config, error)) from error
     return optimizer
+
+
+def _why_not_made(config: OptimizerConfig, error: Exception) -> str:
+    names = [str(name) for name in list_optimizers()]
+    if config.opt.lower() not in names:
+        hint = did_you_mean(config.opt, names, "timm.optim.list_optimizers() lists them all")
+        return f"cannot make the optimizer {config.opt!r}: {error}; {hint}"
+    return (
+        f"the optimizer {config.opt!r} refuses its settings: {error}; see --model.optimizer.lr,"
+        " momentum, weight_decay and opt_args"
+    )
 
 
 def build_schedule(

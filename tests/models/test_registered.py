@@ -14,7 +14,7 @@ from torch import nn
 
 from kdna_zoo.errors import UserError, WeightsError
 from kdna_zoo.layers import Child
-from kdna_zoo.models.weights import known_weights
+from kdna_zoo.models.weights import known_weights, weights_of
 from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit
 from tests.models.support import assert_close, children, images
 
@@ -146,6 +146,18 @@ def test_no_weights_are_claimed_that_do_not_exist() -> None:
         timm.create_model("test_kdna_resnet", pretrained=True)
     with pytest.raises(WeightsError, match=r"kdna_resnet18 has no tag 'in22k'\. Tags with weights"):
         timm.create_model("kdna_resnet18.in22k")
+
+
+@pytest.mark.parametrize("arch", timm.list_models("kdna_*"))
+def test_a_tag_that_is_not_there_is_said_in_a_sentence_or_two(arch: str) -> None:
+    """With the tags of this network, and no command that is cut off."""
+    with pytest.raises(WeightsError, match=r"has no tag 'nope'\. Tags with weights: ") as error:
+        timm.create_model(f"{arch}.nope")
+    said = str(error.value)
+    assert "\\" not in said
+    assert len(said) < 350
+    for name in weights_of(arch):
+        assert name in said
 
 
 @pytest.mark.parametrize("ablation", ["own", "full"])
