@@ -21,6 +21,8 @@ from typing import Any
 
 SLOW = ("torch", "torchvision", "lightning.pytorch", "torchmetrics")  # read nothing of the Hub
 
+READS_THE_HUB = ("huggingface_hub", "transformers", "tokenizers")
+
 
 def command(*arguments: str) -> dict[str, Any]:
     """`kdna-zoo ARGUMENTS`."""
@@ -139,4 +141,6 @@ def serve(port: int) -> None:
 if __name__ == "__main__":
     for name in SLOW:
         importlib.import_module(name)
+    for name in [n for n in sys.modules if n.partition(".")[0] in READS_THE_HUB]:
+        del sys.modules[name]  # torchmetrics imports transformers where it is installed
     serve(int(sys.argv[1]))
