@@ -131,7 +131,7 @@ def _unmarked(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return _unmarked(printable(text)).replace("[", r"\\[")  # [ would start Rich's markup
+    return _unmarked(printable(text)).replace("[", r"\[")  # [ would start Rich's markup
 
 
 def _print_list(tree: Tree, depth: int = 0) -> None:

@@ -46,10 +46,10 @@ def add_parser(subparsers: Any) -> None:
         "bench",
         help="measure networks side by side: throughput, latency, memory; or loaders",
         description="Measure each network in each form, with random weights or those that its name "
-        "stands for (NAME.TAG, hf-hub:, local-dir:). All take turns in one process, round by "
-        "round; medians, quartiles, and ratios to the first are shown. own:NAME is the network "
-        "NAME with a kernel of its own in each layer and no adapter; the other controls of the "
-        f"ablation go before a name too: {', '.join(CONTROLS[1:])}. "
+        "stands for (NAME.TAG, hf-hub:, local-dir:). All take turns in one process, by rounds; "
+        "medians, quartiles, and ratios to the first are shown. own:NAME is the network NAME with "
+        "a kernel of its own in each layer and no adapter; the other controls of the ablation go "
+        f"before a name too: {', '.join(CONTROLS[1:])}. "
         "With --data, measure the loaders: timm's, and ours of rows and of a stream.",
     )
     parser.add_argument(

@@ -14,7 +14,9 @@ from kdna_zoo.commands._options import check_place, positive
 from kdna_zoo.commands._preparation import describe_network
 from kdna_zoo.errors import UserError
 from kdna_zoo.names import stands_for_weights
+from kdna_zoo.peers import DynamicConv2d
 from kdna_zoo.release.formats import (
+    DEFAULT_LIMIT,
     DEFAULT_OPSET,
     FORMATS,
     Check,
@@ -71,6 +73,13 @@ def add_parser(subparsers: Any) -> None:
         help="height and width of the images (default: the network's own)",
     )
     parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=positive,
+        default=DEFAULT_LIMIT,
+        help="give up if the exporter has not ended by then (default: %(default)s)",
+    )
+    parser.add_argument(
         "--opset", metavar="N", type=int, help=f"of ONNX (default: {DEFAULT_OPSET})"
     )
     parser.set_defaults(run=run)
@@ -87,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     _check_target(file, args.overwrite)
     args.pretrained = args.pretrained or stands_for_weights(args.name)
     model = _build(args, args.pretrained)
+    _check_batch(args, model)
     if not args.pretrained:
         say_random([args.name])
     size = input_size(model)
@@ -98,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
         input_size=size,
         batch=None if args.batch == "any" else args.batch,
         opset=args.opset or DEFAULT_OPSET,
+        limit=args.timeout,
         metadata={
             **describe_network(model, size, args.pretrained),
             "fuse": args.fuse or "none",
@@ -123,6 +134,19 @@ def _check_options(args: argparse.Namespace) -> None:
         check_opset(args.opset)
     if args.batch != "any" and args.format == "safetensors":
         raise UserError("--batch is for onnx and pt2: safetensors takes any batch; leave it away")
+
+
+def _check_batch(args: argparse.Namespace, model: nn.Module) -> None:
+    """Refuse what the exporter would look for in vain, and for minutes."""
+    if args.format != "onnx" or args.batch != "any":
+        return
+    for path, module in model.named_modules():
+        if isinstance(module, DynamicConv2d) and module.counts_images:
+            raise UserError(
+                f"give --batch N, the number of images at a time: {path} of {args.name}, a "
+                f"{type(module).__name__}, has a kernel for each image and convolves them as so "
+                "many groups, and ONNX fixes the number of groups. --format pt2 keeps it free"
+            )
 
 
 def _check_target(file: Path, overwrite: bool) -> None:

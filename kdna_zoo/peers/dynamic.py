@@ -41,6 +41,12 @@ class DynamicConv2d(nn.Module):
         )
         self.bias = cast("nn.Parameter | None", conv.bias)
 
+    @property
+    def counts_images(self) -> bool:
+        """Whether a graph of this layer is for one batch size; see per_sample.py."""
+        shape, _, padding, _, groups = self.geometry
+        return shape[2:] != (1, 1) or groups != 1 or any(padding)
+
     def extra_repr(self) -> str:
         """Summarise the layer in the network's printout."""
         shape, stride, _, _, groups = self.geometry

@@ -5,6 +5,7 @@ No file is believed until it was read back and run beside the network it was wri
 
 import json
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,12 @@ from torch import Tensor, nn
 
 from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import RunError, UserError
+from kdna_zoo.release.time_limit import OutOfTimeError, time_limit
 
 OLDEST_OPSET = 18  # the first with all operators as torch's exporter writes them
 DEFAULT_OPSET = 20  # what torch itself writes if not asked
 NEWEST_OPSET = 23  # the last that torch's exporter writes
+DEFAULT_LIMIT = 900  # seconds
 INPUT, OUTPUT = "images", "logits"  # names of the ONNX file's input and output
 
 Network = Callable[[Tensor], Tensor]
@@ -38,6 +41,7 @@ class Request:
         input_size: Channels, height and width of an image.
         batch: The one batch size that the file takes; None for any. safetensors has none.
         opset: Version of ONNX's operators.
+        limit: Seconds after which the exporter is given up.
         metadata: Text that goes into the file beside the network: ONNX's ``metadata_props``, the
             header of safetensors, and ``metadata.json`` among the extra files of a .pt2.
     """
@@ -47,6 +51,7 @@ class Request:
     input_size: Sequence[int]
     batch: int | None = None
     opset: int = DEFAULT_OPSET
+    limit: int = DEFAULT_LIMIT
     metadata: dict[str, str] | None = None
 
     def images(self, batch: int) -> Tensor:
@@ -117,7 +122,13 @@ def check_opset(opset: int) -> None:
 
 def _attempt(write: Callable[[Request, Path], None], request: Request, to: Path, name: str) -> None:
     try:
-        write(request, to)
+        with time_limit(request.limit):
+            write(request, to)
+    except OutOfTimeError as error:
+        raise RunError(
+            f"gave up the export as {name}: it did not end in {request.limit} s. Give it longer by "
+            "--timeout SECONDS, or leave less to it: --batch N, --fuse speed, a smaller network"
+        ) from error
     except (OSError, SafetensorError):
         raise
     except Exception as error:  # an exporter runs the network's own code, which may raise anything
@@ -135,8 +146,12 @@ def _run(request: Request, batch: int) -> tuple[Tensor, Tensor]:
         raise UserError(f"the network takes no images of {size}: {_gist(error)}") from error
 
 
-def _gist(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _gist(error: BaseException) -> str:
+    """Return the first line of what went wrong at first, without a terminal's colours."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _compare(request: Request, written: Network) -> Check:
