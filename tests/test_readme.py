@@ -21,7 +21,7 @@ from kdna_zoo.sharing import SharingPlan
 from kdna_zoo.training import command
 
 ROOT = Path(__file__).parent.parent
-BENCHMARKS = ROOT / ".github" / "benchmarks"
+BENCHMARKS = ROOT / "docs" / "benchmarks"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
