@@ -122,7 +122,8 @@ def results_csv() -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
-    writer.writerows(sorted(rows, key=lambda row: -float(row[1])))
+    rows.sort(key=lambda row: -float(row[1]))
+    writer.writerows(rows)
     return text.getvalue()
 
 
