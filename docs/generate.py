@@ -45,7 +45,7 @@ def pages() -> list[Path]:
 
 def regenerate(text: str) -> str:
     """Return a page with its tables as the measurements have them."""
-    return BLOCK.sub(lambda found: f"{found[1]}\n{_make(found[2])}\n\n{found[3]}", text)
+    return BLOCK.sub(lambda found: f"{found[1]}{_make(found[2])}\n{found[3]}", text)
 
 
 def outdated() -> dict[Path, str]:

@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,24 +64,18 @@ def compare(file: str) -> str:
     return _section([line], table, ["; ".join(about.splitlines())])
 
 
+@cache
 def models() -> str:
     """Return the table of `kdna-zoo models`."""
     return _printed("models", "--markdown")
 
 
 def networks() -> str:
-    """List the networks in short: name, parameters, base, weights."""
-    rows = [
-        (
-            f"`{row['name']}`",
-            f"{row['parameters']:,}",
-            f"`{row['base']}`, {row['base_parameters']:,}",
-            ", ".join(f"`{tag}`" for tag in row["weights"]) or "none yet",
-        )
-        for row in json.loads(_printed("models", "--json"))
-    ]
-    columns = ("name", "parameters", "timm base, its parameters", "weights")
-    return markdown_table(columns, rows, (columns[0], *columns[2:]))
+    """List the networks in short: of the columns of `kdna-zoo models` four."""
+    columns, _, *rows = [line.strip("| ").split(" | ") for line in models().splitlines()]
+    shown = ("name", "parameters", "timm base", "weights")
+    short = [[row[columns.index(title)] for title in shown] for row in rows]
+    return markdown_table(shown, short, (shown[0], *shown[2:]))
 
 
 def ablation(network: str) -> str:
@@ -102,9 +97,9 @@ def ablation(network: str) -> str:
     return markdown_table(columns, rows, columns[:3])
 
 
-def cka() -> str:
+def cka(control: str, against: str) -> str:
     """Show what the text of docs/cka.md compares, from the two matrices."""
-    one, two = (Cka.from_dict(measured(file)) for file in ("cka.json", "cka_against.json"))
+    one, two = (Cka.from_dict(measured(file)) for file in (control, against))
 
     def between(first: str, second: str) -> float:
         return float(one.matrix[one.rows.index(first), one.rows.index(second)])
