@@ -333,7 +333,8 @@ def test_an_exporter_that_does_not_end_is_given_up(tmp_path: Path) -> None:
 def test_an_exporters_failure_is_one_line_of_what_went_wrong(tmp_path: Path) -> None:
     class Uncommon(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return torch.special.bessel_j0(x).flatten(1)
+            y: Tensor = torch.special.bessel_j0(x)
+            return y.flatten(1)
 
     with pytest.raises(RunError, match="cannot export this network as onnx: ") as error:
         export_network(request(Uncommon()), tmp_path / "a.onnx", "onnx")
