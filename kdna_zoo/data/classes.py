@@ -73,6 +73,7 @@ def read_classes(
     train_split: str,
     num_classes: int | None,
     label_names: Sequence[str] | None = None,
+    learnt_names: Sequence[str] | None = None,
 ) -> Classes:
     """Find out what the classes are.
 
@@ -87,6 +88,8 @@ def read_classes(
         num_classes: The number of classes that the user wants; None: as many as there are.
         label_names: The names of the classes, by index, which a string column holds as its values;
             None: find them out.
+        learnt_names: The classes that the network at hand has learnt. Where the values found are
+            among them, they are the classes, in their order; None: unknown.
 
     Returns:
         The classes; where `num_classes` exceeds the names, its index is the name of a class.
@@ -113,6 +116,8 @@ def read_classes(
             f"Column {column!r} of {source.title} has {len(values)} distinct labels, more than "
             f"num_classes = {num_classes}."
         )
+    if learnt_names and {*values} <= {*learnt_names}:
+        return Classes(_resized(list(learnt_names), num_classes), list(learnt_names))
     names = _resized([str(value) for value in values], num_classes)
     return Classes(names, None if values == list(range(len(values))) else values)
 

@@ -25,6 +25,7 @@ class LabelledImages:
         label_column: The column of labels; None: the only one of that type.
         num_classes: Number of classes; None: as many as the data set has.
         label_names: Names of the classes, by index; None: what the data set says.
+        learnt_names: Those that the network at hand has learnt; None: unknown.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class LabelledImages:
         label_column: str | None = None,
         num_classes: int | None = None,
         label_names: Sequence[str] | None = None,
+        learnt_names: Sequence[str] | None = None,
     ) -> None:
         self.source = source
         self.train_split = train_split
@@ -42,6 +44,7 @@ class LabelledImages:
         self._label_column = label_column
         self._num_classes = num_classes
         self._label_names = label_names
+        self._learnt_names = learnt_names
 
     @cached_property
     def image_column(self) -> str:
@@ -63,14 +66,17 @@ class LabelledImages:
     @cached_property
     def classes(self) -> Classes:
         """The classes, by index."""
-        if not self.has_labels and (self._label_names or self._num_classes):
-            return unlabelled_classes(self._label_names, self._num_classes)
+        if not self.has_labels and (names := self._label_names or self._learnt_names):
+            return unlabelled_classes(names, self._num_classes)
+        if not self.has_labels and self._num_classes:
+            return unlabelled_classes(None, self._num_classes)
         return read_classes(
             self.source,
             self.label_column,
             self.train_split,
             self._num_classes,
             self._label_names,
+            self._learnt_names,
         )
 
     def rows(

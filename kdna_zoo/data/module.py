@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Literal
 
-import lightning.pytorch as pl
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader
@@ -18,7 +17,8 @@ from kdna_zoo.data.image_folder import Level
 from kdna_zoo.data.labelled import LabelledImages
 from kdna_zoo.data.loading import open_source
 from kdna_zoo.data.making import ImageMaker
-from kdna_zoo.data.position import Course, images_per_process, processes
+from kdna_zoo.data.position import images_per_process, processes
+from kdna_zoo.data.resumable import ResumableData
 from kdna_zoo.data.rows import Example, ImageRows
 from kdna_zoo.data.source import Source
 from kdna_zoo.data.splits import Splits
@@ -29,7 +29,7 @@ from kdna_zoo.data.transforms import CONFIG_KEYS, input_channels, resolve_config
 log = logging.getLogger(__name__)
 
 
-class ImageData(pl.LightningDataModule):
+class ImageData(ResumableData):
     """Images and labels for classification.
 
     A batch is ``(images, labels)``: images (N, 3, H, W) float32, normalised; labels (N,) int64.
@@ -40,22 +40,19 @@ class ImageData(pl.LightningDataModule):
     config agree.
 
     Args:
-        path: A Hub id such as ``ILSVRC/imagenet-1k``, an image folder (one folder for each class,
-            perhaps inside one for each split), a folder of parquet files, or one parquet file;
-            None: the embedded Fashion-MNIST sample.
+        path: A Hub id, an image folder, a folder of parquet files or one parquet file, as
+            docs/data.md has it; None: the embedded Fashion-MNIST sample.
         name: Configuration of a data set that has several.
         revision: Branch, tag or commit of a data set on the Hub.
         train_split: The split to train on; slices such as ``train[:90%]`` work, here and below.
-        val_split: The split to validate on; None: the first there is of validation, val, test.
-        test_split: The split to test and predict on; None: the first there is of test,
-            validation, val.
+        val_split: The split to validate on; None: validation, val or test, the first there is.
+        test_split: The split to test and predict on; None: test, validation or val.
         image_column: The column of images; None: the only one of that type.
         label_column: The column of labels; None: the only one of that type.
         num_classes: Number of classes; None: as many as the data set has.
         batch_size: Images in a training batch, on each device.
         eval_batch_size: Images in any other batch, on each device; None: as for training.
-        num_workers: Processes that load, on each device; 0: the training process itself, which is
-            best for small images. For large ones set it to the number of cores.
+        num_workers: Processes that load, on each device; 0: the training process itself.
         pin_memory: Whether to load into page-locked memory; None: where there is CUDA.
         input_size: Channels (3, or 1 for grey), height and width of the network's input.
         mean: Mean of each channel, of values in [0, 1]; grey images take the average of three.
@@ -63,22 +60,23 @@ class ImageData(pl.LightningDataModule):
         interpolation: How images are resized, in training too unless `augment` says otherwise.
         crop_pct: Part of the resized image's side that the evaluation crop keeps.
         crop_mode: How the evaluation crop is taken.
-        augment: Arguments of `timm.data.create_transform` for training, such as scale, hflip,
-            auto_augment, re_prob; timm's defaults where not given. Also ``repeats`` of each drawn
-            image (repeated augmentation), and ``splits``: views of it, the first clean (AugMix).
+        augment: Arguments of `timm.data.create_transform` for training, such as scale or re_prob.
+            Also ``repeats`` of each drawn image (repeated augmentation), and ``splits``: views of
+            it, the first clean (AugMix).
         val_fraction: Part of each class of the training split to hold out and validate on, the
             same in every run; None: validate on `val_split`.
         cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
         label_names: Names of the classes, by index, where the data set does not declare them; of
             a column of strings, its values.
-        on_bad_image: Whether an image that cannot be read ends the run, or is skipped and
-            reported. In training the next image takes its place; elsewhere it is left out.
+        on_bad_image: Whether an image that cannot be read ends the run, or is skipped.
         bad_image_limit: How many images to skip at most, on each device.
         streaming: Whether to read the data while training, without a copy on disk first. Whole
             splits only, and nothing to predict on. A resumed run reads its epoch again.
         stream: How to stream.
         class_folders: Of an image folder, which folder is an image's class: the ``first`` below
             the split, as in torchvision, or the ``last``, which holds the image, as in timm.
+        learnt_names: The classes that the network to evaluate has learnt, in its order; the command
+            line takes them from the checkpoint. Folders or strings among them are these classes.
     """
 
     def __init__(
@@ -111,6 +109,7 @@ class ImageData(pl.LightningDataModule):
         streaming: bool = False,
         stream: StreamOptions | None = None,
         class_folders: Level = "first",
+        learnt_names: list[str] | None = None,
     ) -> None:
         super().__init__()
         check_options(locals())
@@ -123,7 +122,7 @@ class ImageData(pl.LightningDataModule):
         self._image_column = image_column
         self._label_column = label_column
         self._num_classes = num_classes
-        self._label_names = label_names
+        self._label_names, self._learnt_names = label_names, learnt_names
         self.batch_size = batch_size
         self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
         self.num_workers = num_workers
@@ -140,7 +139,7 @@ class ImageData(pl.LightningDataModule):
         self.stream = stream or StreamOptions()
         self.class_folders = class_folders
         self._told = False
-        self._validates, self._course = True, Course()
+        self._validates = True
         self._images: dict[str, ImageRows | ImageStream] = {}
 
     @cached_property
@@ -159,17 +158,13 @@ class ImageData(pl.LightningDataModule):
             self._label_column,
             self._num_classes,
             self._label_names,
+            self._learnt_names,
         )
 
     @property
     def num_classes(self) -> int:
         """Number of classes; known before `setup`, so that a command line can link it."""
         return len(self.images.classes.names)
-
-    @property
-    def seed(self) -> int:
-        """What the order and the augmentation follow from; a resumed run keeps its own."""
-        return self._course.seed
 
     @property
     def label_names(self) -> list[str]:
@@ -191,19 +186,15 @@ class ImageData(pl.LightningDataModule):
 
     @property
     def train_batches(self) -> int:
-        """Batches of one epoch on one device, as the trainer will run them.
-
-        Counted without building a loader, as `trainer.estimated_stepping_batches` does not.
-        """
+        """Batches of one epoch on one device, counted without building a loader."""
         batches = max(self._images_per_rank // self.batch_size, 1)
         limit = self.trainer.limit_train_batches if self.trainer else 1.0
         return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
 
     @property
     def bad_images(self) -> dict[str, int]:
-        """How many images each stage has skipped so far, on this device."""
-        counts = {role: images.bad.count for role, images in self._images.items()}
-        return {role: count for role, count in counts.items() if count}
+        """How many images each role has skipped so far, on this device."""
+        return {role: n for role, images in self._images.items() if (n := images.bad.count)}
 
     def prepare_data(self) -> None:
         """Download and prepare the data, in one process on each machine."""
@@ -235,7 +226,7 @@ class ImageData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Example] | StreamLoader:
         """Shuffled batches, from where an interrupted run stood; no incomplete one at the end."""
         images, size, trainer = self._images_of("train"), self.batch_size, self.trainer
-        start, seed = self._course.start(trainer, self._made_of()), self._course.seed
+        start, seed = self.start(), self.seed
         if isinstance(images, ImageRows):
             return loaders.make_training_loader(images, size, seed, start, trainer, **self._options)
         count, options = self._images_per_rank, self._options
@@ -252,14 +243,6 @@ class ImageData(pl.LightningDataModule):
     def predict_dataloader(self) -> DataLoader[Example]:
         """Batches of the test split, in order, with row numbers."""
         return self._loader("predict")
-
-    def state_dict(self) -> dict[str, Any]:
-        """Keep where the run stands in its data."""
-        return self._course.state(self.trainer, self.train_batches, self._made_of())
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from there."""
-        self._course.load(state_dict)
 
     def file_names(self, rows: Sequence[int]) -> list[str]:
         """Return the file or id of rows of the test split, '' where there is none."""
@@ -310,7 +293,8 @@ class ImageData(pl.LightningDataModule):
         images, share = self._images_of(role), processes(self.trainer)
         return loaders.make_evaluation_loader(images, self.eval_batch_size, *share, **self._options)
 
-    def _made_of(self) -> dict[str, int | str | None]:
+    def batches_depend_on(self) -> dict[str, int | str | None]:
+        """See `ResumableData`."""
         stream = self.stream.batches_made_of(self.num_workers) if self.streaming else {}
         made_of = {"images": self._count("train"), "batch_size": self.batch_size}
         return {**made_of, "devices": processes(self.trainer)[1], **stream}

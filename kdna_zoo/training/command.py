@@ -28,7 +28,12 @@ from kdna_zoo.training.checkpointing import LastCheckpoint, SafeCheckpointIO
 from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.config_files import check_config_files
 from kdna_zoo.training.failures import explain, unknown
-from kdna_zoo.training.given_checkpoint import begun_from, check_unpickling, evaluated
+from kdna_zoo.training.given_checkpoint import (
+    begun_from,
+    check_unpickling,
+    evaluated,
+    learnt_names,
+)
 from kdna_zoo.training.head_first import HeadFirst
 from kdna_zoo.training.interrupted import explained
 from kdna_zoo.training.loggers import make_loggers, quiet_threads
@@ -93,9 +98,12 @@ class CLI(LightningCLI):
             self.checkpoint = begun_from(config) if fits else evaluated(config)
 
     def before_instantiate_classes(self) -> None:
-        """Keep a run's folder for training alone."""
+        """Keep a run's folder for training alone; evaluate by the classes that were learnt."""
         if self.subcommand != "fit":
             self.save_config_callback = None
+            config = self.config[self.config.subcommand]
+            if config.data.learnt_names is None:
+                config.data.learnt_names = learnt_names(self.checkpoint, config.model.arch)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Hand over the checkpoint that was found; the saved configuration has what was asked."""

@@ -5,6 +5,7 @@ takes an ``hpc_ckpt_N.ckpt`` that it finds by itself. Here each becomes one chec
 Lightning has nothing to look for; and `SafeCheckpointIO` loads whatever it loads, without code.
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from kdna_zoo.errors import UserError
 from kdna_zoo.training.resume import REQUEUED, find_newest, left_for_requeue, runs_in
 
 RESUMED = ("last", "hpc")  # in training: as --resume
+LOCAL = "local-dir:"
 GIVE = "give the file: --ckpt_path FILE"
 
 
@@ -80,6 +82,25 @@ def evaluated(config: Any) -> Path | None:
         return _checked(given)
     rank_zero_info(f"evaluating {path}")
     return path.absolute()
+
+
+def learnt_names(checkpoint: Path | None, arch: str) -> list[str] | None:
+    """Return the names of the classes that a network has learnt; None where nothing tells.
+
+    Args:
+        checkpoint: The file whose weights are evaluated; None: those that `arch` stands for.
+        arch: The network's name for timm.
+    """
+    if checkpoint is not None:
+        record = open_checkpoint(checkpoint).get("kdna_zoo") or {}
+        return record.get("label_names") or None
+    if not arch.startswith(LOCAL):
+        return None
+    try:
+        config = json.loads(Path(arch.removeprefix(LOCAL), "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return None  # creating the network says what is wrong with it
+    return config.get("label_names") if isinstance(config, dict) else None
 
 
 def _checked(given: str) -> Path:

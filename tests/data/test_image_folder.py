@@ -321,3 +321,18 @@ def test_listing_is_quick(tmp_path: Path) -> None:
     began = time.perf_counter()
     assert ImageData(str(tmp_path)).describe()["train"]["images"] == 5000
     assert time.perf_counter() - began < 2
+
+
+def test_classes_that_a_network_has_learnt(tmp_path: Path) -> None:
+    """A folder to test on need not show each of them, nor have any to predict on."""
+    root = write_folder(tmp_path / "some", {"test": {"cat": 1, "eel": 2}})
+    learnt: dict[str, Any] = {"learnt_names": ["eel", "dog", "cat"], "input_size": (3, 8, 8)}
+    data = ImageData(str(root), **learnt)
+    assert data.label_names == ["eel", "dog", "cat"]
+    assert data.test_dataloader().dataset.labels.tolist() == [2, 0, 0]  # type: ignore[attr-defined]
+    save(tmp_path / "none" / "1.png", tmp_path / "none" / "2.png")
+    data = ImageData(str(tmp_path / "none"), test_split="train", **learnt)
+    assert data.label_names == ["eel", "dog", "cat"]
+    assert next(iter(data.predict_dataloader()))[1].tolist() == [-1, -1]
+    root = write_folder(tmp_path / "other", {"test": {"cat": 1, "fox": 2}})
+    assert ImageData(str(root), **learnt).label_names == ["cat", "fox"]  # others check that

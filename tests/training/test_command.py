@@ -9,6 +9,8 @@ import torch
 import yaml
 from PIL import Image
 
+from kdna_zoo.data import ImageData
+from kdna_zoo.errors import UserError
 from kdna_zoo.training import command
 from tests.data.conftest import write_folder
 from tests.training.support import TINY, fit, top1
@@ -111,18 +113,24 @@ def test_predict_writes_every_image(
     assert all(0.1 <= float(row["probability"]) <= 1 for row in rows)
 
 
-def test_predictions_name_the_file_of_each_image(folder: Path, tmp_path: Path) -> None:
-    root = write_folder(tmp_path / "odd [v1]", {"Testing": {"cat": 2, "dog": 1}})
+def test_predictions_name_the_file_and_the_class_that_was_learnt(
+    folder: Path, tmp_path: Path
+) -> None:
+    root = write_folder(tmp_path / "odd [v1]", {"Testing": {"Bag": 2, "Shirt": 1}})
     target, checkpoint = tmp_path / "p.csv", folder / "checkpoints" / "last.ckpt"
-    given = (f"--data.path={root}", "--data.num_classes=10", f"--predictions.path={target}")
-    command.run(["predict", *TINY, f"--ckpt_path={checkpoint}", *given])
+    given = (f"--data.path={root}", f"--predictions.path={target}")
+    run = command.run(["predict", *TINY, f"--ckpt_path={checkpoint}", *given])
+    assert run.datamodule.label_names == ImageData().label_names
     with target.open() as file:
         rows = [(row["file"], row["label"]) for row in csv.DictReader(file)]
     assert rows == [
-        (f"{root}/Testing/cat/0.png", "cat"),
-        (f"{root}/Testing/cat/1.jpg", "cat"),
-        (f"{root}/Testing/dog/0.png", "dog"),
+        (f"{root}/Testing/Bag/0.png", "Bag"),
+        (f"{root}/Testing/Bag/1.jpg", "Bag"),
+        (f"{root}/Testing/Shirt/0.png", "Shirt"),
     ]
+    write_folder(root, {"Testing": {"Sofa": 1}})
+    with pytest.raises(UserError, match=r"the checkpoint is of another network .* 10 classes"):
+        command.run(["predict", *TINY, f"--ckpt_path={checkpoint}", *given])
 
 
 def test_same_seed_same_run(tmp_path: Path, trained: command.CLI) -> None:

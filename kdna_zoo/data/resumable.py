@@ -1,0 +1,48 @@
+"""A data module that goes on in the middle of an epoch where an interrupted run stood."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+
+from kdna_zoo.data.position import Course, Position
+
+
+class ResumableData(pl.LightningDataModule):
+    """Keep a run's seed and its position in the data in its checkpoints.
+
+    A subclass has `train_batches` and says by `batches_depend_on` what the batches follow from.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._course = Course()
+
+    @property
+    def train_batches(self) -> int:
+        """Batches of one epoch on one device."""
+        raise NotImplementedError
+
+    def batches_depend_on(self) -> dict[str, int | str | None]:
+        """Return what the batches of an epoch depend on: it may not change within one."""
+        raise NotImplementedError
+
+    @property
+    def seed(self) -> int:
+        """What the order and the augmentation follow from; a resumed run keeps its own."""
+        return self._course.seed
+
+    def start(self) -> Position:
+        """Return where to begin to train.
+
+        Raises:
+            UserError: If that is in the middle of an epoch, whose batches were others.
+        """
+        return self._course.start(self.trainer, self.batches_depend_on())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Keep where the run stands in its data."""
+        return self._course.state(self.trainer, self.train_batches, self.batches_depend_on())
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._course.load(state_dict)
