@@ -16,7 +16,7 @@ from torch import nn
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import NormName
-from kdna_zoo.models._loading import checked_source, choose, fit_check
+from kdna_zoo.models._loading import checked_arguments, checked_source, choose, fit_check
 from kdna_zoo.models.weights import Weights, weights_of
 from kdna_zoo.sharing import PlanError, SharingPlan, ablate, share_kernels
 
@@ -147,6 +147,7 @@ def build_peer(
 
     nested = base.__name__.startswith("mobilenet")
     features = {"flatten_sequential": True} if nested else {}
+    kwargs |= checked_arguments(kwargs.get("pretrained_cfg"), pretrained, kwargs)
     return build_model_with_cfg(build, variant, pretrained, feature_cfg=features, **kwargs)
 
 

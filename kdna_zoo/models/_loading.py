@@ -6,6 +6,7 @@ the commit it points to. `fit_check` is what timm calls with the weights before 
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,31 @@ def _check_config_of(
     check_config(path, file_sha256(weights))
 
 
+def checked_arguments(
+    given: Config, pretrained: bool, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Check what a network without a tag of ours is loaded from, if that is a release.
+
+    Args:
+        given: What timm's factory passes: what it read from a config.json, or something else.
+        pretrained: Whether weights are wanted.
+        arguments: Those of timm's builder.
+
+    Returns:
+        The arguments of timm's builder that let it load what was checked, and check what it loads.
+
+    Raises:
+        WeightsError: They cannot be had, or were altered.
+    """
+    located = isinstance(given, dict) and given.get("source") in ("hf-hub", "local-dir")
+    if not (pretrained and located and isinstance(given, dict)):
+        return {}
+    config = PretrainedCfg(**given)
+    config = replace(config, **checked_source(config, arguments.get("cache_dir")))
+    check = fit_check(config, bool(arguments.get("features_only")))
+    return {"pretrained_cfg": config, "pretrained_filter_fn": check}
+
+
 def fit_check(config: PretrainedCfg, features_only: bool) -> Callable[[State, nn.Module], State]:
     """Return the check that every weight fits the network before timm loads it.
 
@@ -138,8 +164,8 @@ def _check_ends(config: PretrainedCfg) -> None:
     """Check what timm would adapt, or leave out, by the names and numbers in a config.json."""
     own = get_pretrained_cfg(str(config.architecture))
     for key in ("first_conv", "classifier"):
-        stated, wanted = getattr(config, key), getattr(own, key)
-        if _names(stated) != _names(wanted):
+        stated, wanted = getattr(config, key), getattr(own, key, None)
+        if own and _names(stated) != _names(wanted):
             raise WeightsError(
                 f"the configuration of {config.architecture} states {key} {stated!r}, and the"
                 f" network has {wanted!r}: they do not belong together"

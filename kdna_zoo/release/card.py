@@ -145,7 +145,7 @@ def data_options(words: list[str]) -> list[str]:
     A recipe may name another data set than the one that the run was given.
     """
     found: list[str] = []
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in zip(words, [*words[1:], "--"], strict=False):
         if word.startswith("--data."):
             found.append(word)
             if "=" not in word and not following.startswith("--"):

@@ -93,6 +93,18 @@ def test_from_the_checkout_to_the_hub_and_back(
         assert f"| `{NAME}` | {folder} | WRONG: it was altered or swapped" in result["out"]
         flip(weights)
         assert offline.run("verify", NAME)["code"] == 0
+        for file in (weights, folder / "metrics.json", folder / "config.json"):
+            content = file.read_bytes()
+            file.unlink()
+            result = offline.run("verify", NAME)
+            assert result["code"] == 1
+            assert f"WRONG: it lacks {file.name}. Get it again: `git checkout -- hub" in result["out"]
+            if file == weights:
+                assert f"WeightsError: there is no file {weights}" in offline.load(NAME)["error"]
+            file.write_bytes(content)
+        result = offline.run("verify", "kdna_resnet18.fmnist")
+        assert result["code"] == 1
+        assert "there is no such folder, and the weights are not on the Hub either" in result["out"]
     assert hub.requests == before_all, "nothing of this asked the Hub"
 
     with User(hub, tmp_path / "owner", WRITE, package) as owner:

@@ -59,11 +59,8 @@ def export(**variables: str | None) -> dict[str, Any]:
 
 def hasten() -> dict[str, Any]:
     """Lets the Hub's client try again without a pause."""
-    from huggingface_hub.utils import _http
-
-    client: Any = _http
-    quick: Any = types.SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
-    client.time = quick
+    client: Any = importlib.import_module("huggingface_hub.utils._http")
+    client.time = types.SimpleNamespace(**{**vars(time), "sleep": lambda _: None})
     return {}
 
 

@@ -77,6 +77,11 @@ def test_command_that_measures_again(with_record: WithRecord) -> None:
     mixed = {**make_record()["run"], "command": recipe, "precision": "bf16-mixed"}
     card = render_card(with_record(run=mixed), Release(tag="fmnist", repo_id="org/x"))
     assert "--model.arch_args null --trainer.precision 32-true\n" in card, "as it was measured"
+    own = f"{recipe} --data.path 'my pets' --data.val_fraction=0.2 --resume"
+    trained = with_record(run={**make_record()["run"], "command": own})
+    card = render_card(trained, Release(tag="fmnist", repo_id="org/x"))
+    assert "--model.arch_args null --data.path 'my pets' --data.val_fraction=0.2\n" in card
+    assert "of that command is a folder, made from zalando-datasets/fashion\\_mnist." in card
     trained = with_record(run={**make_record()["run"], "command": None})
     assert (
         "kdna-zoo validate --model.arch local-dir:. --model.pretrained true"
