@@ -16,6 +16,7 @@ from tests.docs.pages import (
     check_parses,
     commands,
     name_of,
+    of_one_seed,
     run_python,
 )
 
@@ -59,7 +60,7 @@ def test_commands_parse(
     monkeypatch.chdir(ROOT)
     found = commands(page, tmp_path / "log")
     assert found
-    for words in found:
+    for words in of_one_seed(found):
         check_parses(words, capsys)
 
 
