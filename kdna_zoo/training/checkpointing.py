@@ -95,6 +95,10 @@ class LastCheckpoint(Checkpoint):
         run = trainer.log_dir or trainer.default_root_dir
         self.path = Path(self.dirpath or Path(run, "checkpoints")) / LAST
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look which handlers of signals there are."""
+        self.signals.begin()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to listen to signals."""
         self.signals.listen(trainer)

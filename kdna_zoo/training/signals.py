@@ -3,7 +3,8 @@
 Lightning's own handlers act wherever the run stands, in the middle of an optimizer step for one,
 and each rank for itself. Here a handler only takes a note; all ranks look at their notes together
 after a step, when the state is one that can be gone on from; a signal that comes while a run
-validates is heeded after that.
+validates is heeded after that. A handler of SIGTERM that the program has itself is called at once,
+as Lightning does.
 """
 
 import signal
@@ -27,6 +28,11 @@ class Signals:
         self._requeue_signal = 0
         self._requeue_handler: Any = None
         self._noted: set[int] = set()
+        self._own_handler: Any = None
+
+    def begin(self) -> None:
+        """Look which handler the program has, before Lightning puts its own there."""
+        self._own_handler = signal.getsignal(signal.SIGTERM)
 
     def listen(self, trainer: pl.Trainer) -> None:
         """Take the place of Lightning's handlers, which it puts back at the end of the fit."""
@@ -71,3 +77,5 @@ class Signals:
 
     def _note(self, number: int, frame: Any) -> None:
         self._noted.add(number)
+        if number == signal.SIGTERM and callable(self._own_handler):
+            self._own_handler(number, frame)

@@ -15,6 +15,8 @@ from tests.hub.double import WRITE, HubDouble
 from tests.hub.store import Repo, sha256
 from tests.hub.user import User
 
+pytestmark = pytest.mark.integration
+
 MODEL, NAME = f"models/{REPO}", f"{ARCH}.tiny"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 

@@ -11,6 +11,8 @@ from tests.hub.double import READ, WRITE, HubDouble
 from tests.hub.store import User as Owner
 from tests.hub.user import User
 
+pytestmark = pytest.mark.integration
+
 MODEL = f"models/{REPO}"
 
 
