@@ -5,6 +5,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kdna_zoo.release.folder import FILES
 from tests.hub.conftest import ARCH, REPO
 from tests.hub.double import READ, WRITE, HubDouble
