@@ -58,12 +58,17 @@ def heeding_sigterm() -> Iterator[None]:
     if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _terminate(number: int, frame: Any) -> None:
+def terminate(number: int, frame: Any) -> None:
+    """Handle SIGTERM.
+
+    Raises:
+        Terminated: Always.
+    """
     raise Terminated

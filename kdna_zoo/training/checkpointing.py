@@ -115,6 +115,10 @@ class LastCheckpoint(Checkpoint):
         path: Path | None = getattr(self, "path", None)
         return path if path and path.exists() else None
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look which handlers of signals there are."""
+        self.signals.begin()
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to listen to signals."""
         self.signals.listen(trainer)

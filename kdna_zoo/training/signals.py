@@ -3,7 +3,8 @@
 Lightning's own handlers act wherever the run stands, in the middle of an optimizer step for one,
 and each rank for itself. Here a handler only takes a note; all ranks look at their notes together
 after a step, when the state is one that can be gone on from; a signal that comes while a run
-validates is heeded after that. A second Ctrl-C ends the run at once.
+validates is heeded after that. A second Ctrl-C ends the run at once. A handler of SIGTERM that
+the program has itself is called at once, as Lightning does.
 """
 
 import os
@@ -14,6 +15,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+from kdna_zoo.interrupts import terminate
 
 AFTER_VALIDATION = (
     b"\nkdna-zoo: saving and stopping after this validation; Ctrl-C again stops at once\n"
@@ -32,6 +35,12 @@ class Signals:
         self._requeue_signal = 0
         self._requeue_handler: Any = None
         self._noted: set[int] = set()
+        self._own_handler: Any = None
+
+    def begin(self) -> None:
+        """Look which handler a program around the run has, before Lightning puts its own there."""
+        found = signal.getsignal(signal.SIGTERM)
+        self._own_handler = None if found is terminate else found  # the command line's: saves first
 
     def listen(self, trainer: pl.Trainer) -> None:
         """Take the place of Lightning's handlers, which it puts back at the end of the fit."""
@@ -80,6 +89,8 @@ class Signals:
 
     def _note(self, number: int, frame: Any) -> None:
         self._noted.add(number)
+        if number == signal.SIGTERM and callable(self._own_handler):
+            self._own_handler(number, frame)
 
     def _interrupt(self, number: int, frame: Any) -> None:
         if number in self._noted:

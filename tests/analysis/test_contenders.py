@@ -130,6 +130,7 @@ def test_bfloat16(mode: str) -> None:
     assert set(seen) == {torch.bfloat16}
 
 
+@pytest.mark.integration
 def test_each_of_many_compiled_networks_is_compiled() -> None:
     """Networks of one class are recompilations of its forward, which torch limits to eight."""
     torch.compiler.reset()

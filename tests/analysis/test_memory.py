@@ -23,6 +23,7 @@ def peaks() -> Iterator[dict[str, Future[int]]]:
         yield {name: pool.submit(peak_on_cpu, *args) for name, args in wanted.items()}
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss holds the building too")
 def test_the_peak_grows_by_what_a_larger_batch_needs(peaks: dict[str, Future[int]]) -> None:
     growth = peaks["batch 136"].result() - peaks["batch 8"].result()

@@ -68,6 +68,7 @@ def test_the_picture_is_there(ran: Path) -> None:
     assert sorted(file.name for file in ran.iterdir()) == ["figures.json", "plot.png"]
 
 
+@pytest.mark.integration
 def test_a_training_step_with_its_memory_as_markdown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,6 +14,7 @@ SMALL = ["--img-size", "16", "--batch-size", "4", "--images", "9", "--rounds", "
 LOADERS = ["timm", "timm, prefetcher", "kdna_zoo", "kdna_zoo, streaming"]
 
 
+@pytest.mark.integration
 def test_figures_of_loaders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "figures.json"
     assert main(["bench", "--data", *SMALL, "1", "--json", str(file)]) == 0

@@ -13,6 +13,8 @@ from kdna_zoo.analysis.accuracy import Difference, caveat, paired_difference
 from kdna_zoo.cli import main
 from tests.training.support import fit
 
+pytestmark = pytest.mark.integration
+
 NETWORKS = ("resnet10t", "test_kdna_resnet")
 SHORT = (
     "--trainer.limit_train_batches=2",

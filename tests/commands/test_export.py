@@ -47,6 +47,7 @@ def written(file: Path, format: str, fuse: str | None, images: Tensor) -> Tensor
     return output
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("format", "fuse"),
     [

@@ -55,6 +55,7 @@ def test_no_match(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in error for name in timm.list_models("kdna_*"))
 
 
+@pytest.mark.integration
 def test_nobody_reads_on() -> None:
     """As with ``| head``: no traceback, and the exit code of a command that a closed pipe ended."""
     command = [sys.executable, "-m", "kdna_zoo.cli", "models", "--json"]

@@ -17,6 +17,8 @@ from tests.data.conftest import set_offline, write_parquet
 from tests.hub.double import HubDouble
 from tests.training.support import TINY
 
+pytestmark = pytest.mark.integration
+
 STREAM: dict[str, Any] = {"streaming": True, "input_size": (3, 8, 8), "batch_size": 2}
 FRONT = """---
 dataset_info:

@@ -78,7 +78,9 @@ def test_a_moved_tag_and_a_forged_reference_are_said(
     first = hub.commit(f"models/{repo}", folder, "main", "v1")
     files = {file.name: file.read_bytes() for file in folder.iterdir()}
     second = hub.commit(f"models/{repo}", {**files, "x": b""}, "main")
-    top = package_with(package, tmp_path, folder, {"repo_id": repo, "revision": first, "version": "v1"})
+    top = package_with(
+        package, tmp_path, folder, {"repo_id": repo, "revision": first, "version": "v1"}
+    )
     with User(hub, tmp_path / "user", package=top) as user:
         assert "logits" in user.load(f"hf-hub:{repo}@v1")
         hub.repos[f"models/{repo}"].tags["v1"] = second
@@ -101,7 +103,9 @@ def test_config_is_pinned_with_the_weights(
 ) -> None:
     repo = "kdna-zoo/whole"
     first = hub.commit(f"models/{repo}", folder, "main", "v1")
-    top = package_with(package, tmp_path, folder, {"repo_id": repo, "revision": first, "version": "v1"})
+    top = package_with(
+        package, tmp_path, folder, {"repo_id": repo, "revision": first, "version": "v1"}
+    )
     stated = json.loads((folder / "config.json").read_text())
     reversed_names = json.dumps({**stated, "label_names": stated["label_names"][::-1]})
     with User(hub, tmp_path / "user", package=top) as user:
@@ -113,7 +117,9 @@ def test_config_is_pinned_with_the_weights(
         assert user.load(f"hf-hub:{repo}@{first}") == good, "it was fetched again"
         config.write_text(reversed_names)
         assert user.run("classify", PICTURE, "--model", f"hf-hub:{repo}")["code"] == 0
-        hub.commit("models/org/copy", {**files_of(folder), "config.json": reversed_names.encode()}, "main")
+        hub.commit(
+            "models/org/copy", {**files_of(folder), "config.json": reversed_names.encode()}, "main"
+        )
         error = user.load("hf-hub:org/copy")["error"]
         assert "config.json states label_names ['Ankle boot', " in error
         assert "and the weights beside it are those of test_kdna_resnet.known" in error

@@ -9,6 +9,8 @@ from tests.hub.double import HubDouble
 from tests.hub.store import EMPTY
 from tests.hub.user import User
 
+pytestmark = pytest.mark.integration
+
 PUBLISH: dict[str, dict[str, Any]] = {
     "503 when the repository is looked up": {"kind": "status", "request": "GET /api/models"},
     "403 when it is created": {

@@ -9,6 +9,8 @@ from tests.hub.double import HubDouble
 from tests.hub.test_faults import describe
 from tests.hub.user import EndedError, User
 
+pytestmark = pytest.mark.integration
+
 OLD = {"config.json": b"{}", "model.safetensors": b"old"}
 MOMENTS: dict[str, tuple[dict[str, str], str]] = {
     "before the upload": ({"kind": "status", "request": "preupload"}, "old"),

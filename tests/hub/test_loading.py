@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save
 
@@ -14,6 +15,8 @@ from tests.hub.conftest import ARCH, REPO
 from tests.hub.double import WRITE, HubDouble
 from tests.hub.store import Repo, sha256
 from tests.hub.user import User
+
+pytestmark = pytest.mark.integration
 
 MODEL, NAME = f"models/{REPO}", f"{ARCH}.tiny"
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
@@ -98,7 +101,9 @@ def test_from_the_checkout_to_the_hub_and_back(
             file.unlink()
             result = offline.run("verify", NAME)
             assert result["code"] == 1
-            assert f"WRONG: it lacks {file.name}. Get it again: `git checkout -- hub" in result["out"]
+            assert (
+                f"WRONG: it lacks {file.name}. Get it again: `git checkout -- hub" in result["out"]
+            )
             if file == weights:
                 assert f"WeightsError: there is no file {weights}" in offline.load(NAME)["error"]
             file.write_bytes(content)
@@ -123,7 +128,10 @@ def test_from_the_checkout_to_the_hub_and_back(
         assert user.run("verify", NAME)["code"] == 0
         stated = json.loads(hub.repos[MODEL].head["config.json"])
         for change, message in (
-            ({"model_args": {"act": "gelu"}}, "states model_args {'act': 'gelu'}, and the manifest"),
+            (
+                {"model_args": {"act": "gelu"}},
+                "states model_args {'act': 'gelu'}, and the manifest",
+            ),
             ({"num_classes": 9}, "num_classes is 9, and 10 in pretrained_cfg"),
             ({"label_names": stated["label_names"][::-1]}, "states label_names ['Ankle boot',"),
             ({"mean": [0, 0, 0]}, "states mean [0, 0, 0], and the manifest [0.286, 0.286, 0.286]"),
@@ -131,7 +139,9 @@ def test_from_the_checkout_to_the_hub_and_back(
         ):
             contradicting = json.dumps({**stated, **change}).encode()
             with changed(hub.repos[MODEL], pinned, {"config.json": contradicting}):
-                wrong = [line for line in user.run("verify", NAME)["out"].splitlines() if "WRONG" in line]
+                wrong = [
+                    line for line in user.run("verify", NAME)["out"].splitlines() if "WRONG" in line
+                ]
                 assert message in str(wrong), change
         with changed(hub.repos[MODEL], pinned, {"model.safetensors": b"other"}):
             assert "WRONG: the weights were swapped: their sha" in user.run("verify", NAME)["out"]

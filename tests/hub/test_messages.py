@@ -5,16 +5,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.hub.double import WRITE, HubDouble
+from tests.hub.double import HubDouble
 from tests.hub.store import EMPTY
 from tests.hub.user import User
 
 PICTURE = Path(__file__).parents[2] / "kdna_zoo" / "release" / "examples" / "0.png"
 ANSWERS = {
-    "500": ({"status": 500}, "is there and fails, also when asked again: 500 Internal Server Error"),
+    "500": (
+        {"status": 500},
+        "is there and fails, also when asked again: 500 Internal Server Error",
+    ),
     "429": ({"status": 429}, "too many requests from here: 429 Too Many Requests (the Hub is"),
     "401": ({"status": 401}, "refuses the token: 401 Unauthorized"),
-    "403": ({"status": 403}, "forbids it: 403 Forbidden (the Hub is unwell). Take a token that may"),
+    "403": (
+        {"status": 403},
+        "forbids it: 403 Forbidden (the Hub is unwell). Take a token that may",
+    ),
     "gated": (
         {"status": 403, "code": "GatedRepo"},
         "its owner lets in only whom they allow (403 Forbidden (the Hub is unwell)): ask for access",
@@ -22,7 +28,10 @@ ANSWERS = {
     "404": ({"status": 404}, "answers 404 Not Found (the Hub is unwell). If HF_ENDPOINT is set"),
 }
 UPLOADS = {
-    "PUT /lfs/": (403, "Error while uploading 'model.safetensors' to the Hub: 403 Forbidden (the Hub"),
+    "PUT /lfs/": (
+        403,
+        "Error while uploading 'model.safetensors' to the Hub: 403 Forbidden (the Hub",
+    ),
     "preupload": (429, "429 Too Many Requests (the Hub is unwell). The repository has its old"),
     "/commit/": (413, "413 Request Entity Too Large (the Hub is unwell)"),
     "lfs/objects/batch": (500, "500 Internal Server Error (the Hub is unwell)"),

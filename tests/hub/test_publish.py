@@ -5,11 +5,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from kdna_zoo.release.folder import FILES
 from tests.hub.conftest import ARCH, REPO
 from tests.hub.double import READ, WRITE, HubDouble
 from tests.hub.store import User as Owner
 from tests.hub.user import User
+
+pytestmark = pytest.mark.integration
 
 MODEL = f"models/{REPO}"
 

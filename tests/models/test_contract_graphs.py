@@ -29,6 +29,7 @@ def _forget_compiled() -> None:
     torch.compiler.reset()
 
 
+@pytest.mark.integration
 @on_each_at_length
 def test_compiles_to_one_graph_for_every_batch_size(name: str) -> None:
     """In training mode, which traces all that eval mode does and the batch norms' check besides."""
@@ -93,6 +94,7 @@ def test_exports_with_a_dynamic_batch(exported: tuple[nn.Module, ExportedProgram
             assert_close(program.module()(images(batch)), model(images(batch)), tolerance=1e-5)
 
 
+@pytest.mark.integration
 @on_each_at_length
 def test_onnx_with_a_dynamic_batch(
     exported: tuple[nn.Module, ExportedProgram], tmp_path: Path

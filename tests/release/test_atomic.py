@@ -12,6 +12,8 @@ from kdna_zoo.atomic import replaced_folder
 
 from .support import contents
 
+pytestmark = pytest.mark.integration
+
 LEFTOVERS = {".model.kdna-zoo-new", ".model.kdna-zoo-old"}
 
 

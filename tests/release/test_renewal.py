@@ -18,6 +18,8 @@ from kdna_zoo.release.renewal import read_release, renew_folder
 from .support import contents, make_record
 from .test_card import WithRecord, shown
 
+pytestmark = pytest.mark.integration
+
 SPEED = Throughput(100.0, 16, "as loaded, not fused", "a machine")
 
 

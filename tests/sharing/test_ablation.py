@@ -230,6 +230,7 @@ def test_without_channel_attention_the_deployed_form_is_timms(name: str, control
     assert difference(base, model) < 1e-5
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "control"),
     [*((name, "own_channel") for name in TINY), ("test_kdna_mobilenetv2", "shared")],

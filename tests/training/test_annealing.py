@@ -12,6 +12,8 @@ from kdna_zoo.peers import Annealed
 from kdna_zoo.training import Annealing
 from tests.training.support import fit
 
+pytestmark = pytest.mark.integration
+
 SHORT = (
     "--model.arch=test_odconv_resnet",
     "--trainer.limit_train_batches=4",

@@ -133,6 +133,7 @@ def test_predictions_name_the_file_and_the_class_that_was_learnt(
         command.run(["predict", *TINY, f"--ckpt_path={checkpoint}", *given])
 
 
+@pytest.mark.integration
 def test_same_seed_same_run(tmp_path: Path, trained: command.CLI) -> None:
     args = ("--trainer.limit_train_batches=4", "--trainer.limit_val_batches=0")
     first, second = (fit(tmp_path / name, *args).model.state_dict() for name in "ab")
@@ -141,6 +142,7 @@ def test_same_seed_same_run(tmp_path: Path, trained: command.CLI) -> None:
     assert not torch.equal(first["model.conv1.weight"], third["model.conv1.weight"])
 
 
+@pytest.mark.integration
 def test_a_second_run_does_not_touch_the_first(tmp_path: Path) -> None:
     args = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1")
     dirs = [fit(tmp_path, *args).trainer.log_dir for _ in range(2)]
@@ -155,6 +157,7 @@ def test_the_last_checkpoint_is_the_last(trained: command.CLI, folder: Path) -> 
         assert torch.equal(last["state_dict"][name], tensor), name
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("option", ["logger=false", "enable_checkpointing=false"])
 def test_what_the_user_turns_off_stays_off(tmp_path: Path, option: str) -> None:
     args = ("--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1")

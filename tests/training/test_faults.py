@@ -18,6 +18,8 @@ from kdna_zoo.training import command
 from kdna_zoo.training.checkpointing import SafeCheckpointIO
 from tests.training.killed import STEPS_PER_EPOCH, SignalAt, arguments, run, signalled
 
+pytestmark = pytest.mark.integration
+
 SHORT = ("--trainer.limit_train_batches=4", "--trainer.limit_val_batches=1")
 
 

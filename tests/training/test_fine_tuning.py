@@ -9,6 +9,8 @@ from kdna_zoo.cli import main
 from kdna_zoo.training import command
 from tests.training.support import fit
 
+pytestmark = pytest.mark.integration
+
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1")
 
 

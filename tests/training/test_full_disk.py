@@ -18,6 +18,8 @@ from kdna_zoo.training.loggers import MetricsFile
 from tests.training.killed import STEPS_PER_EPOCH, arguments, run
 from tests.training.test_faults import checkpoints, step_of
 
+pytestmark = pytest.mark.integration
+
 
 @contextmanager
 def file_size_limit(size: int) -> Iterator[None]:

@@ -11,6 +11,8 @@ from kdna_zoo.cli import main
 from kdna_zoo.training import command
 from tests.training.support import fit
 
+pytestmark = pytest.mark.integration
+
 ONE_STEP = ("--trainer.limit_train_batches=1", "--trainer.limit_val_batches=1")
 PLAIN_STEP = (  # a step is the rate times the gradient
     *ONE_STEP,

@@ -36,6 +36,7 @@ def test_recipe_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "recipes/nowhere.yaml" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_checkpoint_of_another_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint = folder / "checkpoints" / "last.ckpt"
     arguments = [*TINY, f"--ckpt_path={checkpoint}", "--model.arch=kdna_mobilenetv2_050"]
@@ -52,6 +53,7 @@ def test_checkpoint_of_other_arguments(folder: Path, capsys: pytest.CaptureFixtu
     assert "other shape: model.layer4.0.conv1.weight" in capsys.readouterr().err
 
 
+@pytest.mark.integration
 def test_nan_loss_in_mid_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The rate jumps to 1e26 for the third step of the second epoch; the fourth sees it."""
     explode = ["--model.schedule.sched=step", "--model.schedule.decay_epochs=1.5"]
@@ -61,6 +63,7 @@ def test_nan_loss_in_mid_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert_last_is_good(tmp_path, capsys)
 
 
+@pytest.mark.integration
 def test_nan_after_the_last_step_of_an_epoch(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,8 @@ from kdna_zoo.errors import UserError
 from kdna_zoo.training import command
 from tests.training.support import TINY, fit, top1
 
+pytestmark = pytest.mark.integration
+
 SHORT = ("--trainer.limit_train_batches=4", "--trainer.limit_val_batches=1")
 RATES = "--trainer.log_every_n_steps=1"
 

@@ -17,6 +17,8 @@ from kdna_zoo.data.loading import EMBEDDED
 from kdna_zoo.training import command
 from tests.training.killed import EPOCHS, STEPS_PER_EPOCH, arguments, run, signalled
 
+pytestmark = pytest.mark.integration
+
 STEPS = EPOCHS * STEPS_PER_EPOCH
 
 

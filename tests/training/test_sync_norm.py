@@ -16,6 +16,8 @@ from kdna_zoo.training.sync_norm import SyncNorms
 from tests.training.gloo_norm import GlooNorms
 from tests.training.support import TINY, fit
 
+pytestmark = pytest.mark.integration
+
 NETWORKS = ("test_kdna_mobilenetv2", "test_kdna_resnet")
 
 

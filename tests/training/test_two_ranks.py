@@ -17,6 +17,8 @@ from tests.training.support import TINY
 from tests.training.test_resume import assert_same
 from tests.training.two_ranks import DDP, finish, start
 
+pytestmark = pytest.mark.integration
+
 ODD = "test[:251]"  # images: two ranks cannot share them evenly
 FIT = (
     "fit",
