@@ -23,7 +23,7 @@ ANSWERS = {
     ),
     "gated": (
         {"status": 403, "code": "GatedRepo"},
-        "its owner lets in only whom they allow (403 Forbidden (the Hub is unwell)): ask for access",
+        "its owner lets in only whom they allow (403 Forbidden (the Hub is unwell)): ask for",
     ),
     "404": ({"status": 404}, "answers 404 Not Found (the Hub is unwell). If HF_ENDPOINT is set"),
 }
