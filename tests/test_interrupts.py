@@ -64,7 +64,7 @@ def test_publishing_into_a_folder(
     "line",
     [
         "export test_kdna_resnet --format safetensors --to {}/out.safetensors",
-        "report .github/benchmarks/inference.json --to {}/out.html",
+        "report docs/benchmarks/inference.json --to {}/out.html",
         "recipes copy quickstart --to {}",
         "bench test_kdna_resnet --rounds 1 --img-size 32 --batch-size 1 --no-memory --json {}/out",
     ],

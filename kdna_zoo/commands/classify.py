@@ -3,7 +3,6 @@
 import argparse
 import glob
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from kdna_zoo.commands._networks import create_network
 from kdna_zoo.commands._options import positive
 from kdna_zoo.commands._output import print_json
-from kdna_zoo.commands._warnings import for_programmers
 from kdna_zoo.errors import UserError
 from kdna_zoo.printable import printable
 
@@ -173,12 +171,10 @@ def _read(file: Path, mode: str) -> Image.Image | str:
     """Read a picture as training does: upright, in 8 bits; or say what is wrong with it."""
     from kdna_zoo.data.decode import decode_image
 
+    def tell(doubt: str) -> None:
+        print(f"kdna-zoo: {printable(doubt)}", file=sys.stderr)
+
     try:
-        with warnings.catch_warnings(record=True) as said:  # Pillow names no file
-            warnings.simplefilter("always")  # of each file
-            picture = decode_image({"bytes": None, "path": str(file)}, mode)
-        for text in dict.fromkeys(str(w.message) for w in said if not for_programmers(w.category)):
-            print(f"kdna-zoo: {file}: {' '.join(text.split())}", file=sys.stderr)
-        return picture
+        return decode_image({"bytes": None, "path": str(file)}, mode, tell)
     except UserError as error:
         return str(error)

@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,17 @@ SAID_AT_MOST = 10  # warnings, in each process
 ORIENTATION = 274  # EXIF tag: 1 or absent is upright
 
 
-def decode_image(encoded: dict[str, Any] | None, mode: str = "RGB") -> Image.Image:
+def decode_image(
+    encoded: dict[str, Any] | None,
+    mode: str = "RGB",
+    tell_doubt: Callable[[str], None] | None = None,
+) -> Image.Image:
     """Decode one value of an image column.
 
     Args:
         encoded: What `datasets.Image(decode=False)` gives: ``bytes``, or the ``path`` of a file.
         mode: PIL mode of the result, ``RGB`` or ``L`` (grey).
+        tell_doubt: Takes what Pillow warns of, with the image's name; None: it is logged.
 
     Returns:
         The image, upright. As in timm, an alpha channel is dropped.
@@ -36,19 +42,21 @@ def decode_image(encoded: dict[str, Any] | None, mode: str = "RGB") -> Image.Ima
     file = encoded["path"] if encoded["bytes"] is None else io.BytesIO(encoded["bytes"])
     try:
         with warnings.catch_warnings(record=True) as doubts, Image.open(file) as image:
-            warnings.simplefilter("always")
+            warnings.simplefilter("always", UserWarning)
+            warnings.simplefilter("always", RuntimeWarning)  # DecompressionBombWarning
             image.load()
             if image.getexif().get(ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)
             upright = _to_8_bit(image).convert(mode)
         for doubt in doubts:
-            _say(f"{encoded['path'] or 'an image'}: {' '.join(str(doubt.message).split())}")
+            said = " ".join(str(doubt.message).split())
+            (tell_doubt or _log)(f"{encoded['path'] or 'an image'}: {said}")
         return upright
     except Exception as error:  # a broken file raises almost anything, struct.error included
         raise UnreadableImageError(_reason(error)) from error
 
 
-def _say(doubt: str) -> None:
+def _log(doubt: str) -> None:
     """Log what Pillow warns of, each once, and only the first few: there may be a million files."""
     if doubt in _said or len(_said) > SAID_AT_MOST:
         return

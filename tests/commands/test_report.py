@@ -15,7 +15,7 @@ from kdna_zoo.analysis.comparison import Comparison
 from kdna_zoo.analysis.kinds import BENCH, kind_of
 from kdna_zoo.cli import main
 
-BENCHMARKS = Path(__file__).parents[2] / ".github" / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks"
 RUN: dict[str, Any] = {
     "arch": "a_net",
     "arch_args": {},

@@ -12,7 +12,7 @@ import pytest
 
 from kdna_zoo.cli import main
 
-BENCHMARKS = Path(__file__).parents[2] / ".github" / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "docs" / "benchmarks"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), "")
 LOOK = """<script>
 addEventListener("load", () => {
