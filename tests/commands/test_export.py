@@ -174,8 +174,8 @@ def test_a_size_that_the_network_does_not_take(
             '{"architecture": "test_kdna_resnet", "pretrained_cfg": {}}',
             "it is cut off or no safetensors file",
         ),
-        ("{}", "with its weights: no 'architecture'"),
-        ("[]", "with its weights: "),
+        ("{}", "config.json: architecture is None, and should name the network"),
+        ("[]", "config.json: it holds a list, and should hold an object"),
     ],
 )
 def test_a_folder_that_holds_no_network(
@@ -186,7 +186,7 @@ def test_a_folder_that_holds_no_network(
     options = ["--pretrained", "--format", "pt2", "--to", str(tmp_path / "a.pt2")]
     assert main(["export", f"local-dir:{tmp_path}", *options]) == 2
     printed = capsys.readouterr().err
-    assert printed.startswith(f"kdna-zoo: cannot create 'local-dir:{tmp_path}' ")
+    assert printed.startswith(f"kdna-zoo: refused {tmp_path}/")
     assert error in printed
 
 
