@@ -217,8 +217,8 @@ def test_a_size_that_the_network_does_not_take(
             '{"architecture": "test_kdna_resnet", "pretrained_cfg": {}}',
             "it is cut off or no safetensors file",
         ),
-        ("{}", "config.json: architecture is None, and should name"),
-        ("[]", "config.json: it holds a list, and should hold an"),
+        ("{}", "config.json: architecture is None, and should name the network"),
+        ("[]", "config.json: it holds a list, and should hold an object"),
     ],
 )
 def test_a_folder_that_holds_no_network(

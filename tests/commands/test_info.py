@@ -124,7 +124,7 @@ def test_a_published_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (["info", "kdna_resnet1"], "no network named 'kdna_resnet1'; did you mean kdna_resnet1"),
         (["info", "zzz"], "no network named 'zzz'; timm.list_models() lists them all"),
-        (["info", "local-dir:nowhere"], "there is no folder nowhere; local-dir: takes a published"),
+        (["info", "local-dir:nowhere"], "there is no folder nowhere; local-dir: takes a"),
         (
             ["info", "resnet18", "--jsn"],
             "`kdna-zoo info` does not know '--jsn'; did you mean --json",
