@@ -13,6 +13,7 @@ from kdna_zoo import cli, lightning_alias
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.integration
 def test_fit_is_that_of_kdna_zoo(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

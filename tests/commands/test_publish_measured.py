@@ -14,6 +14,8 @@ from kdna_zoo.release.checkpoint import TrainedModel, read_checkpoint
 from kdna_zoo.release.record import Metrics
 from kdna_zoo.training import command
 
+pytestmark = pytest.mark.integration
+
 FIT = (
     *("fit", "--config", "recipes/quickstart.yaml", "--model.arch", "test_kdna_resnet"),
     *("--model.arch_args", "null", "--trainer.max_epochs", "1", "--trainer.limit_train_batches"),

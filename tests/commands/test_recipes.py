@@ -32,6 +32,7 @@ def test_json_has_the_whole_header(capsys: pytest.CaptureFixture[str]) -> None:
     assert "top-1" in recipe["expected"]
 
 
+@pytest.mark.integration
 def test_a_copy_runs_by_the_printed_command(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

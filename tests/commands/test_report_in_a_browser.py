@@ -25,7 +25,10 @@ addEventListener("load", () => {
 });
 </script>"""
 
-pytestmark = pytest.mark.skipif(not BROWSER, reason="no chromium on this machine")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not BROWSER, reason="no chromium on this machine"),
+]
 
 
 def look(page: Path, tmp_path: Path) -> tuple[dict[str, Any], str]:

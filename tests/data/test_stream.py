@@ -215,6 +215,7 @@ def test_options_that_a_stream_excludes(tmp_path: Path) -> None:
         ImageData(path, **SMALL, num_classes=4, train_split="dev").setup("fit")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])
 @pytest.mark.parametrize("skip", [1, 4, 5])
 def test_going_on_in_the_middle_of_an_epoch(tmp_path: Path, workers: int, skip: int) -> None:

@@ -211,6 +211,7 @@ def test_fx_features(name: str) -> None:
         assert_close(a, b, tolerance=1e-5)
 
 
+@pytest.mark.integration
 @on_tiny
 def test_compiles_to_one_graph_for_a_batch_size(name: str) -> None:
     torch.compiler.reset()
@@ -220,6 +221,7 @@ def test_compiles_to_one_graph_for_a_batch_size(name: str) -> None:
         assert_close(compiled(x), model(x), tolerance=1e-5)
 
 
+@pytest.mark.integration
 def test_onnx_is_for_one_batch_size(tmp_path: Path) -> None:
     model, x = create("test_condconv_resnet"), images(3)
     args: Any = dict(dynamo=True, opset_version=18, verbose=False, f=tmp_path / "model.onnx")
@@ -233,6 +235,7 @@ def test_onnx_is_for_one_batch_size(tmp_path: Path) -> None:
         torch.onnx.export(free, (), **args)
 
 
+@pytest.mark.integration
 @on_tiny
 def test_exports_from_torch_with_the_batch_size_open(name: str) -> None:
     model = create(name)

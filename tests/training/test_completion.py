@@ -5,6 +5,7 @@ import pytest
 from kdna_zoo.cli import main
 
 
+@pytest.mark.integration
 def test_script_for_bash(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("shtab")
     with pytest.raises(SystemExit) as stop:
