@@ -12,14 +12,14 @@ import timm
 import torch
 
 from kdna_zoo import cli
-from kdna_zoo.analysis.cka import Cka
-from kdna_zoo.analysis.comparison import Comparison
-from kdna_zoo.commands._loaders import COLUMNS as LOADER_COLUMNS
-from kdna_zoo.commands._loaders import loader_cells
-from kdna_zoo.commands._output import print_table
-from kdna_zoo.commands.bench import COLUMNS as BENCH_COLUMNS
-from kdna_zoo.commands.bench import TEXT as BENCH_TEXT
-from kdna_zoo.commands.bench import cells
+from kdna_zoo.analysis.bench.comparison import Comparison
+from kdna_zoo.analysis.cka.cka import Cka
+from kdna_zoo.cli._loader_bench import COLUMNS as LOADER_COLUMNS
+from kdna_zoo.cli._loader_bench import loader_cells
+from kdna_zoo.cli._output import print_table
+from kdna_zoo.cli.bench import COLUMNS as BENCH_COLUMNS
+from kdna_zoo.cli.bench import TEXT as BENCH_TEXT
+from kdna_zoo.cli.bench import cells
 from kdna_zoo.sharing import CONTROLS
 
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"

@@ -43,7 +43,7 @@ def explain(
     return WeightsError(f"cannot get {where} (cache: {cache}): {advice}")
 
 
-def gist(error: BaseException) -> str:
+def summary_line(error: BaseException) -> str:
     """Return one line of what the Hub's client raised, with the Hub's own answer if it gave one."""
     said = answer(error)
     if isinstance(error, HfHubHTTPError) and said:
@@ -110,9 +110,9 @@ def _advice(error: BaseException, cache: Path, repo_id: str | None) -> str:
     if isinstance(error, LocalEntryNotFoundError):
         return (
             f"it is not in the cache, and the Hub ({constants.ENDPOINT}) cannot be reached: check"
-            f" the connection and try again ({gist(error.__cause__ or error)})"
+            f" the connection and try again ({summary_line(error.__cause__ or error)})"
         )
-    return f"{gist(error)}. Try again: a download goes on where it ended"
+    return f"{summary_line(error)}. Try again: a download goes on where it ended"
 
 
 def meaning(status: int, said: str) -> str:

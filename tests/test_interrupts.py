@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kdna_zoo.atomic import replaced_file
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.interrupts import heeding_sigterm
 from tests.training.killed import arguments, run
 

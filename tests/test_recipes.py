@@ -11,9 +11,9 @@ import torch
 import yaml
 from torch import nn
 
-from kdna_zoo.data.loading import EMBEDDED
+from kdna_zoo.data.sources.opening import EMBEDDED
 from kdna_zoo.paths import recipes_folder
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 
 pytestmark = pytest.mark.integration
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.user_modules import split_imports
 
 NETWORK = """

@@ -14,12 +14,12 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kdna_zoo.analysis.accuracy import COLUMNS, Accuracy, as_cells, caveat
-from kdna_zoo.analysis.cka import Cka
-from kdna_zoo.analysis.comparison import Comparison
-from kdna_zoo.analysis.kinds import BENCH, CKA, COMPARE, LOADERS, check_version, kind_of
-from kdna_zoo.analysis.runs import in_brackets
+from kdna_zoo.analysis.accuracy.accuracy import COLUMNS, Accuracy, as_cells, caveat
+from kdna_zoo.analysis.accuracy.runs import in_brackets
+from kdna_zoo.analysis.bench.comparison import Comparison
+from kdna_zoo.analysis.cka.cka import Cka
 from kdna_zoo.errors import UserError
+from kdna_zoo.records.formats import BENCH, CKA, COMPARE, LOADERS, check_version, kind_of
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # titles, and rows of cells
@@ -89,14 +89,14 @@ def make_section(file: Path) -> Section:
 
 
 def _bench(data: Mapping[str, Any], file: Path) -> Section:
-    from kdna_zoo.analysis.throughput_plot import draw_throughput
+    from kdna_zoo.analysis.bench.plot import draw_throughput
 
     comparison = Comparison.from_dict(data)
     titles = ("network", "form", "parameters", "images/s", "ratio", "ms a step", "peak MiB")
     rows = [
         (
-            result.contender.network,
-            result.contender.form,
+            result.case.network,
+            result.case.form,
             f"{result.parameters:,}",
             f"{result.images_per_second:,.1f}",
             f"{1 / result.time_ratio:.2f}",
@@ -106,7 +106,7 @@ def _bench(data: Mapping[str, Any], file: Path) -> Section:
         for result in comparison.results
     ]
     rounds = f"medians of {len(comparison.order)} interleaved rounds; ratios of images a second"
-    networks = dict.fromkeys(result.contender.network for result in comparison.results)
+    networks = dict.fromkeys(result.case.network for result in comparison.results)
     title = f"{comparison.setting}: {', '.join(networks)}"
     picture = _drawn(lambda to: draw_throughput(comparison, to))
     return Section(
@@ -140,7 +140,7 @@ def _loaders(data: Mapping[str, Any], file: Path) -> Section:
 
 
 def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
-    from kdna_zoo.analysis.accuracy_plot import draw_accuracy
+    from kdna_zoo.analysis.accuracy.plot import draw_accuracy
 
     rows = [Accuracy.from_dict(row) for row in data["networks"]]
     setting = ", ".join(f"{key} {value}" for key, value in data["setting"].items())
@@ -178,7 +178,7 @@ def _accuracy(data: Mapping[str, Any], file: Path) -> Section:
 
 
 def _cka(data: Mapping[str, Any], file: Path) -> Section:
-    from kdna_zoo.analysis.cka_plot import draw_cka
+    from kdna_zoo.analysis.cka.plot import draw_cka
 
     cka = Cka.from_dict(data, str(file))
     title = f"Linear CKA: {' against '.join(dict.fromkeys(cka.networks))}"

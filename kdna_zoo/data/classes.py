@@ -8,7 +8,7 @@ import datasets
 import numpy as np
 from numpy.typing import NDArray
 
-from kdna_zoo.data.source import Source
+from kdna_zoo.data.sources.source import Source
 from kdna_zoo.errors import UserError
 
 

@@ -5,12 +5,16 @@ from functools import cached_property
 from typing import Any
 
 from kdna_zoo.data.classes import Classes, read_classes, read_labels, unlabelled_classes
-from kdna_zoo.data.columns import find_image_column, find_label_column, label_columns
-from kdna_zoo.data.faults import BadImages
-from kdna_zoo.data.holdout import hold_out
-from kdna_zoo.data.names import check_label_names
+from kdna_zoo.data.columns import (
+    check_label_names,
+    find_image_column,
+    find_label_column,
+    label_columns,
+)
+from kdna_zoo.data.decode import BadImages
 from kdna_zoo.data.rows import ImageRows
-from kdna_zoo.data.source import Source
+from kdna_zoo.data.sources.source import Source
+from kdna_zoo.data.splits import hold_out
 from kdna_zoo.data.stream import ImageStream
 from kdna_zoo.data.transforms import Transform
 

@@ -8,12 +8,18 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Subset
 
-from kdna_zoo.data.aug_splits import Views, collate_views
-from kdna_zoo.data.order import Draws, EvaluationShare, TrainingOrder, even_batch_size
-from kdna_zoo.data.position import Position, processes
 from kdna_zoo.data.rows import Example, ImageRows
+from kdna_zoo.data.sampler import (
+    EvaluationShare,
+    Position,
+    SeededRows,
+    TrainingOrder,
+    even_batch_size,
+    processes,
+)
 from kdna_zoo.data.stream import ImageStream
 from kdna_zoo.data.stream_loader import StreamLoader
+from kdna_zoo.data.transforms import Views, collate_views
 from kdna_zoo.data.workers import leave_signals_to_the_trainer
 
 REPEATS = "; as many images may be repeated as could not be read in it before"
@@ -40,7 +46,7 @@ def make_training_loader(
     whole = len(order) >= batch_size
     collate = collate_views if isinstance(rows.transform, Views) else None
     options = {**options, "drop_last": whole, "collate": collate}
-    return make_loader(Draws(rows), batch_size, sampler=order, **options)
+    return make_loader(SeededRows(rows), batch_size, sampler=order, **options)
 
 
 def make_stream_loader(

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kdna_zoo.data.faults import BadImages
+from kdna_zoo.data.decode import BadImages
 from kdna_zoo.data.labelled import LabelledImages
 from kdna_zoo.data.rows import ImageRows
 from kdna_zoo.data.splits import Splits
-from kdna_zoo.data.stream import MAX_WORKERS, ImageStream, Share, Shuffling, StreamOptions
+from kdna_zoo.data.stream import MAX_WORKERS, ImageStream, RankShare, Shuffling, StreamOptions
 from kdna_zoo.data.transforms import DRAW_KEYS, Transform, drawn, eval_transform, train_transform
 from kdna_zoo.errors import UserError
 
@@ -68,10 +68,10 @@ class ImageMaker:
         bad = BadImages(MAX_WORKERS, self.skip_bad, self.bad_limit)
         split = self.splits.of(role)
         stream = self.images.stream(split, self._transform(role), self._mode, bad)
-        stream.share = Share(*self.share)
+        stream.share = RankShare(*self.share)
         if role == "train":
             stream.images = options.images_per_epoch or stream.images
-            stream.share = Share(*self.share, by=options.share)
+            stream.share = RankShare(*self.share, by=options.share)
             seed = int(os.environ.get("PL_GLOBAL_SEED", 0))  # what `seed_everything` was given
             stream.shuffling = Shuffling(seed, options.shuffle_buffer)
         return stream

@@ -11,17 +11,16 @@ from torch.utils.data import DataLoader
 
 from kdna_zoo.data import loaders
 from kdna_zoo.data.checks import check_classes, check_options
-from kdna_zoo.data.description import describe_data
-from kdna_zoo.data.found import say_what_was_found
-from kdna_zoo.data.image_folder import Level
 from kdna_zoo.data.labelled import LabelledImages
-from kdna_zoo.data.loading import open_source
 from kdna_zoo.data.making import ImageMaker
-from kdna_zoo.data.position import images_per_process, processes
 from kdna_zoo.data.resumable import ResumableData
 from kdna_zoo.data.rows import Example, ImageRows
-from kdna_zoo.data.source import Source
-from kdna_zoo.data.splits import Splits
+from kdna_zoo.data.sampler import images_per_process, processes
+from kdna_zoo.data.sources.found import say_what_was_found
+from kdna_zoo.data.sources.image_folder import Level
+from kdna_zoo.data.sources.opening import open_source
+from kdna_zoo.data.sources.source import Source
+from kdna_zoo.data.splits import Splits, describe_data
 from kdna_zoo.data.stream import ImageStream, StreamOptions
 from kdna_zoo.data.stream_loader import StreamLoader
 from kdna_zoo.data.transforms import CONFIG_KEYS, input_channels, resolve_config
@@ -215,7 +214,7 @@ class ImageData(ResumableData):
         fit = ["train", "val"] if self._validates else ["train"]
         for role in roles.get(stage or "fit", fit):
             _ = self._images_of(role)
-        self._course.settle(self.trainer)
+        self._resume_state.settle(self.trainer)
 
     def teardown(self, stage: str | None = None) -> None:
         """Report the images that were skipped."""
@@ -295,6 +294,6 @@ class ImageData(ResumableData):
 
     def batches_depend_on(self) -> dict[str, int | str | None]:
         """See `ResumableData`."""
-        stream = self.stream.batches_made_of(self.num_workers) if self.streaming else {}
+        stream = self.stream.batches_depend_on(self.num_workers) if self.streaming else {}
         made_of = {"images": self._count("train"), "batch_size": self.batch_size}
         return {**made_of, "devices": processes(self.trainer)[1], **stream}

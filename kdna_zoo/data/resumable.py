@@ -4,7 +4,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 
-from kdna_zoo.data.position import Course, Position
+from kdna_zoo.data.sampler import Position, ResumeState
 
 
 class ResumableData(pl.LightningDataModule):
@@ -15,7 +15,7 @@ class ResumableData(pl.LightningDataModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self._course = Course()
+        self._resume_state = ResumeState()
 
     @property
     def train_batches(self) -> int:
@@ -29,7 +29,7 @@ class ResumableData(pl.LightningDataModule):
     @property
     def seed(self) -> int:
         """What the order and the augmentation follow from; a resumed run keeps its own."""
-        return self._course.seed
+        return self._resume_state.seed
 
     def start(self) -> Position:
         """Return where to begin to train.
@@ -37,12 +37,12 @@ class ResumableData(pl.LightningDataModule):
         Raises:
             UserError: If that is in the middle of an epoch, whose batches were others.
         """
-        return self._course.start(self.trainer, self.batches_depend_on())
+        return self._resume_state.start(self.trainer, self.batches_depend_on())
 
     def state_dict(self) -> dict[str, Any]:
         """Keep where the run stands in its data."""
-        return self._course.state(self.trainer, self.train_batches, self.batches_depend_on())
+        return self._resume_state.state(self.trainer, self.train_batches, self.batches_depend_on())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self._course.load(state_dict)
+        self._resume_state.load(state_dict)

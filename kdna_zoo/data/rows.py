@@ -10,8 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kdna_zoo.data.decode import decode_image
-from kdna_zoo.data.faults import BadImages, UnreadableImageError
+from kdna_zoo.data.decode import BadImages, UnreadableImageError, decode_image
 
 IDS = ("id", "image_id", "file_name", "filename")  # columns that tell images apart
 Example: TypeAlias = tuple[Tensor | int, ...]

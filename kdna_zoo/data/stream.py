@@ -23,8 +23,13 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from kdna_zoo.data.classes import Classes
-from kdna_zoo.data.decode import decode_image
-from kdna_zoo.data.faults import BadImages, LabelError, StreamError, UnreadableImageError
+from kdna_zoo.data.decode import (
+    BadImages,
+    LabelError,
+    StreamError,
+    UnreadableImageError,
+    decode_image,
+)
 from kdna_zoo.data.randomness import kept_random_state, seed_all
 from kdna_zoo.data.rows import Example
 from kdna_zoo.errors import UserError
@@ -61,14 +66,14 @@ class StreamOptions:
             if value is not None and value < 1:
                 raise UserError(f"stream.{name} must be at least 1, got {value}")
 
-    def batches_made_of(self, num_workers: int) -> dict[str, int | str | None]:
+    def batches_depend_on(self, num_workers: int) -> dict[str, int | str | None]:
         """Return what the batches of an epoch depend on: each worker shuffles files of its own."""
         made_of = {"stream.share": self.share, "stream.shuffle_buffer": self.shuffle_buffer}
         return {"num_workers": num_workers, **made_of}
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShare:
     """Which part of a stream a rank takes.
 
     Attributes:
@@ -134,7 +139,7 @@ class ImageStream(IterableDataset[Example]):
         self.title = title
         self.images = images
         self.bad = bad or BadImages(MAX_WORKERS)
-        self.share = Share()
+        self.share = RankShare()
         self.shuffling: Shuffling | None = None
         state = torch.zeros(3, dtype=torch.int64)  # shared with workers, which may stay
         self._state: Tensor = state.share_memory_()  # type: ignore[no-untyped-call]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kdna_zoo.data.faults import StreamError
+from kdna_zoo.data.decode import StreamError
 from kdna_zoo.data.stream import ImageStream
 from kdna_zoo.data.workers import leave_signals_to_the_trainer
 

@@ -1,15 +1,16 @@
 """timm's transforms, resolved from what the user sets and what the network was made for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from PIL import Image
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.data.config import resolve_data_config
 from timm.data.transforms_factory import create_transform
 from torch import Tensor
+from torch.utils.data import default_collate
 
-from kdna_zoo.data.aug_splits import Views
 from kdna_zoo.errors import UserError
 
 CONFIG_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
@@ -164,3 +165,45 @@ def _create(arguments: Mapping[str, Any], is_training: bool) -> Any:
             f"timm cannot make a transform of {dict(arguments)}: {type(error).__name__} {error}"
         ) from error
     return transform
+
+
+# S views, N batch, C channels, H height, W width.
+
+
+class Views:
+    """A transform of one image into several views, (S, C, H, W).
+
+    Args:
+        crop: Chooses the part of the image that all views share.
+        augment: Changes each view but the first.
+        finish: Turns a view into a normalised tensor.
+        views: How many, the clean one included.
+    """
+
+    def __init__(
+        self,
+        crop: Callable[[Image.Image], Image.Image],
+        augment: Callable[[Image.Image], Image.Image],
+        finish: Callable[[Image.Image], Tensor],
+        views: int,
+    ) -> None:
+        self.crop = crop
+        self.augment = augment
+        self.finish = finish
+        self.views = views
+
+    def __call__(self, image: Image.Image) -> Tensor:
+        """Make the views."""
+        image = self.crop(image)
+        others = [self.finish(self.augment(image)) for _ in range(self.views - 1)]
+        return torch.stack([self.finish(image), *others])
+
+
+def collate_views(examples: Sequence[tuple[Any, ...]]) -> list[Tensor]:
+    """Make a batch of examples ``(views, label)``.
+
+    Returns:
+        Images (S * N, C, H, W), the first view of all images first, and labels (S * N,).
+    """
+    images, labels = default_collate(list(examples))  # (N, S, C, H, W), (N,)
+    return [images.transpose(0, 1).flatten(0, 1), labels.repeat(images.shape[1])]

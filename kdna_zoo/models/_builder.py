@@ -16,8 +16,8 @@ from torch import nn
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import NormName
-from kdna_zoo.models._loading import checked_arguments, checked_source, choose, fit_check
-from kdna_zoo.models.weights import Weights, weights_of
+from kdna_zoo.models._pretrained import checked_arguments, checked_source, choose, fit_check
+from kdna_zoo.models.weights import PublishedWeights, weights_of
 from kdna_zoo.sharing import PlanError, SharingPlan, ablate, share_kernels
 
 _ARCHITECTURES: dict[str, PretrainedCfg] = {}  # each one's own configuration, without weights
@@ -40,7 +40,7 @@ def make_default_cfgs(architectures: Mapping[str, Mapping[str, Any]]) -> Any:
     return generate_default_cfgs(configs)
 
 
-def _config_of(name: str, weights: Weights, own: Mapping[str, Any]) -> dict[str, Any]:
+def _config_of(name: str, weights: PublishedWeights, own: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a tag's weights say in place of the architecture."""
     config = {k: tuple(v) if isinstance(v, list) else v for k, v in weights.data_config.items()}
     same_size = config["input_size"] == own["input_size"]

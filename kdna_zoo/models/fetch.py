@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from kdna_zoo.errors import WeightsError
 from kdna_zoo.hub_errors import explain
 from kdna_zoo.models.published import CONFIG, CONFIG_KEY
-from kdna_zoo.models.weights import FILE, Weights, find_version, find_weights
+from kdna_zoo.models.weights import FILE, PublishedWeights, find_version, find_weights
 from kdna_zoo.paths import checkout
 
 CHUNK = 1 << 20  # bytes read at once
@@ -79,7 +79,7 @@ def commit_of(path: Path, file: str) -> str:
     return path.parents[file.count("/")].name
 
 
-def check_file(path: Path, weights: Weights | None = None) -> None:
+def check_file(path: Path, weights: PublishedWeights | None = None) -> None:
     """Check a file of weights on this machine.
 
     Args:
@@ -98,7 +98,7 @@ def check_file(path: Path, weights: Weights | None = None) -> None:
         raise WeightsError(f"refused {path}: {problem}. {_get_again(path.parent)}")
 
 
-def what_is_wrong(path: Path, weights: Weights | None) -> str:
+def what_is_wrong(path: Path, weights: PublishedWeights | None) -> str:
     """Say what is wrong with a file of weights; empty if nothing is.
 
     Args:
@@ -121,7 +121,7 @@ def what_is_wrong(path: Path, weights: Weights | None) -> str:
     return ""
 
 
-def what_is_wrong_with_config(path: Path, weights: Weights | None) -> str:
+def what_is_wrong_with_config(path: Path, weights: PublishedWeights | None) -> str:
     """Say whether a ``config.json`` is another than the manifest pins; empty if not."""
     if not path.is_file():
         return "it is not there"
@@ -158,7 +158,7 @@ def _fetch(
     revision: str | None,
     file: str,
     cache_dir: str | PathLike[str] | None,
-    problem_of: Callable[[Path, Weights | None], str],
+    problem_of: Callable[[Path, PublishedWeights | None], str],
 ) -> tuple[Path, bool]:
     """Download a file if it is not in the cache, and once more if it is not what was published."""
     where = _where(repo_id, revision, file)

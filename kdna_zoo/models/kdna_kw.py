@@ -24,7 +24,7 @@ from timm.models.resnet import resnet18, resnet50
 from torch import nn
 
 from kdna_zoo.models._builder import build_peer, default_cfg
-from kdna_zoo.peers import KernelWarehouse, Store, make_dynamic
+from kdna_zoo.peers import KernelWarehouse, WarehouseConfig, make_dynamic
 
 _KW = {"paper_ids": "arXiv:2406.07879", "paper_name": "KernelWarehouse"}
 _RESNET = {"first_conv": "conv1", "classifier": "fc", **_KW}
@@ -51,11 +51,11 @@ default_cfgs = generate_default_cfgs(
 
 
 def _resnet(network: nn.Module, budget: float = 1) -> nn.Module:
-    def store(path: str) -> Store:
+    def store(path: str) -> WarehouseConfig:
         stage, block, name = path.split(".")[:3]
         before = block == "0" and name in ("conv1", "downsample")
         ratio = min(budget, 1)
-        return Store(f"layer{max(int(stage[-1]) - before, 1)}", budget, ratio, ratio)
+        return WarehouseConfig(f"layer{max(int(stage[-1]) - before, 1)}", budget, ratio, ratio)
 
     def is_dynamic(path: str, layer: nn.Module) -> bool:
         if not isinstance(layer, nn.Conv2d) or path == "conv1":
@@ -77,22 +77,22 @@ def _mobilenetv2_stage(path: str) -> int:
 
 
 def _mobilenetv2(network: nn.Module, budget: float = 1) -> nn.Module:
-    def store(path: str) -> Store:
+    def store(path: str) -> WarehouseConfig:
         name = "conv_pwl" if path == "conv_head" else path.split(".")[-1]
         if budget <= 1 and name in ("conv_pw", "conv_pwl"):
             name = "pointwise"
-        return Store(f"{name} {_mobilenetv2_stage(path)}", budget)
+        return WarehouseConfig(f"{name} {_mobilenetv2_stage(path)}", budget)
 
     chosen = [path for path, m in network.named_modules() if isinstance(m, nn.Conv2d)]
     return make_dynamic(network, KernelWarehouse(store), chosen)
 
 
 def _mobilenetv2_half(network: nn.Module) -> nn.Module:
-    def store(path: str) -> Store:
+    def store(path: str) -> WarehouseConfig:
         if path == "classifier":
-            return Store(path, 0.5, cell_in=0.025)
+            return WarehouseConfig(path, 0.5, cell_in=0.025)
         name = "conv_pwl" if path == "conv_head" else path.split(".")[-1]
-        store = Store(f"{name} {_mobilenetv2_stage(path)}")
+        store = WarehouseConfig(f"{name} {_mobilenetv2_stage(path)}")
         return store._replace(budget=0.5, cell_out=0.5, cell_in=0.5) if "pw" in name else store
 
     def is_dynamic(path: str, layer: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kdna_zoo.errors import WeightsError
-from kdna_zoo.models.weights import Weights, find_by_content
+from kdna_zoo.models.weights import PublishedWeights, find_by_content
 
 CONFIG = "config.json"
 CONFIG_KEY = "weights"  # in config.json: sha256 and size of the file beside it
@@ -84,7 +84,7 @@ def what_is_inconsistent(config: Any) -> str:
     return _contradiction(found, source, arguments)
 
 
-def what_differs(config: Mapping[str, Any], name: str, weights: Weights) -> str:
+def what_differs(config: Mapping[str, Any], name: str, weights: PublishedWeights) -> str:
     """Say where a ``config.json`` contradicts the manifest; empty if nowhere.
 
     Args:

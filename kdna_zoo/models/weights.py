@@ -22,7 +22,7 @@ FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
-class Weights:
+class PublishedWeights:
     """One tag's weights.
 
     Attributes:
@@ -68,7 +68,7 @@ class Weights:
         return {"file": str(folder / FILE), "hf_hub_id": self.repo_id} if folder else {}
 
 
-def read_manifest(path: Path = MANIFEST) -> dict[str, Weights]:
+def read_manifest(path: Path = MANIFEST) -> dict[str, PublishedWeights]:
     """Read and check a manifest.
 
     Returns:
@@ -87,24 +87,24 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, Weights]:
         raise UserError(f"cannot use the weights manifest {path}: {error}") from error
 
 
-def write_manifest(weights: dict[str, Weights], path: Path = MANIFEST) -> None:
+def write_manifest(weights: dict[str, PublishedWeights], path: Path = MANIFEST) -> None:
     """Write a manifest, in the order given."""
     content = {"format": FORMAT, "weights": {name: asdict(w) for name, w in weights.items()}}
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @cache
-def known_weights() -> dict[str, Weights]:
+def known_weights() -> dict[str, PublishedWeights]:
     """Return this package's own manifest, read once."""
     return read_manifest()
 
 
-def weights_of(arch: str) -> dict[str, Weights]:
+def weights_of(arch: str) -> dict[str, PublishedWeights]:
     """Return the weights of one network, by ``network.tag``."""
     return {k: w for k, w in known_weights().items() if k.partition(".")[0] == arch}
 
 
-def find_weights(repo_id: str, revision: str) -> Weights | None:
+def find_weights(repo_id: str, revision: str) -> PublishedWeights | None:
     """Return the weights in a repository of the Hub at a commit, if the manifest has them."""
     for weights in known_weights().values():
         if (weights.repo_id, weights.revision) == (repo_id, revision):
@@ -112,7 +112,7 @@ def find_weights(repo_id: str, revision: str) -> Weights | None:
     return None
 
 
-def find_by_content(sha256: str) -> tuple[str, Weights] | None:
+def find_by_content(sha256: str) -> tuple[str, PublishedWeights] | None:
     """Return the weights with this sha256 and their ``network.tag``, if the manifest has them."""
     for name, weights in known_weights().items():
         if weights.sha256 == sha256:
@@ -120,7 +120,7 @@ def find_by_content(sha256: str) -> tuple[str, Weights] | None:
     return None
 
 
-def find_version(repo_id: str, version: str) -> Weights | None:
+def find_version(repo_id: str, version: str) -> PublishedWeights | None:
     """Return the weights that a tag of a repository on the Hub names, if the manifest has them."""
     for weights in known_weights().values():
         if weights.revision and (weights.repo_id, weights.version) == (repo_id, version):
@@ -128,11 +128,11 @@ def find_version(repo_id: str, version: str) -> Weights | None:
     return None
 
 
-def _parse(name: str, entry: dict[str, Any]) -> Weights:
-    wanted = {field.name for field in fields(Weights)}
+def _parse(name: str, entry: dict[str, Any]) -> PublishedWeights:
+    wanted = {field.name for field in fields(PublishedWeights)}
     if differing := sorted(wanted ^ set(entry)):
         raise ValueError(f"{name} lacks or has in excess: {', '.join(differing)}")
-    weights = Weights(**entry)
+    weights = PublishedWeights(**entry)
     for key, digits in (("revision", 40), ("sha256", 64), ("config_sha256", 64)):
         value = entry[key]
         if not (

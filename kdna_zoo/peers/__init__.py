@@ -2,7 +2,7 @@
 
 from kdna_zoo.peers.apply import CondConv, DYConv, KernelWarehouse, ODConv, Operator, make_dynamic
 from kdna_zoo.peers.dynamic import Annealed, DynamicConv2d, PeerError
-from kdna_zoo.peers.kernel_warehouse import KWConv2d, KWLinear, Store, Warehouse
+from kdna_zoo.peers.kernel_warehouse import KWConv2d, KWLinear, Warehouse, WarehouseConfig
 from kdna_zoo.peers.mixture import CondConv2d, CondLinear, DYConv2d
 from kdna_zoo.peers.odconv import ODConv2d
 
@@ -21,7 +21,7 @@ __all__ = [
     "ODConv2d",
     "Operator",
     "PeerError",
-    "Store",
     "Warehouse",
+    "WarehouseConfig",
     "make_dynamic",
 ]

@@ -14,7 +14,7 @@ from torch import nn
 
 from kdna_zoo.errors import did_you_mean
 from kdna_zoo.peers.dynamic import PeerError
-from kdna_zoo.peers.kernel_warehouse import Store, share_warehouse
+from kdna_zoo.peers.kernel_warehouse import WarehouseConfig, share_warehouse
 from kdna_zoo.peers.mixture import CondConv2d, CondLinear, DYConv2d
 from kdna_zoo.peers.odconv import ODConv2d
 
@@ -79,8 +79,8 @@ class ODConv:
         return {path: ODConv2d(_conv(path, layer), self.kernels) for path, layer in layers.items()}
 
 
-def _top_level(path: str) -> Store:
-    return Store(path.split(".")[0])
+def _top_level(path: str) -> WarehouseConfig:
+    return WarehouseConfig(path.split(".")[0])
 
 
 @dataclass(frozen=True)
@@ -94,12 +94,12 @@ class KernelWarehouse:
         reduction: The squeezed vector has I over this many numbers, at least 16. Published: 16.
     """
 
-    store: Callable[[str], Store] = _top_level
+    store: Callable[[str], WarehouseConfig] = _top_level
     reduction: int = 16
 
     def replace(self, layers: Layers) -> Layers:
         """Return the dynamic layer for each ordinary one, by path."""
-        stores: dict[Store, dict[str, nn.Conv2d | nn.Linear]] = {}
+        stores: dict[WarehouseConfig, dict[str, nn.Conv2d | nn.Linear]] = {}
         for path, layer in layers.items():
             taken = layer if isinstance(layer, nn.Linear) else _conv(path, layer)
             stores.setdefault(self.store(path), {})[path] = taken

@@ -41,7 +41,7 @@ torch.fx.wrap("warehouse_conv2d")  # a step of its own in a trace, whose shapes 
 SMALL = 1e-3  # beside the sum of absolute values that attentions are divided by
 
 
-class Store(NamedTuple):
+class WarehouseConfig(NamedTuple):
     """What a warehouse is to be; layers with equal stores share one.
 
     Attributes:
@@ -213,7 +213,7 @@ def _by_cells(x: Tensor, a: Tensor, cells: Tensor, geometry: Geometry, cell: Cel
 
 
 def share_warehouse(
-    layers: Mapping[str, nn.Conv2d | nn.Linear], store: Store, reduction: int
+    layers: Mapping[str, nn.Conv2d | nn.Linear], store: WarehouseConfig, reduction: int
 ) -> dict[str, KWConv2d]:
     """Make the layers of one warehouse, whose cells fit all of them.
 

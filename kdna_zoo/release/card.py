@@ -14,10 +14,10 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from kdna_zoo.printable import printable
+from kdna_zoo.records.record import Record
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.costs import compare_costs
 from kdna_zoo.release.options import Release
-from kdna_zoo.release.record import Record
 from kdna_zoo.release.signature import signed
 
 TEMPLATE = Path(__file__).with_name("card.md.jinja")

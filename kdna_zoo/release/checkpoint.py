@@ -15,11 +15,11 @@ from typing import Any, Literal
 import timm
 from torch import Tensor, nn
 
-from kdna_zoo.checkpoints import describe_mismatch, open_checkpoint
 from kdna_zoo.errors import UserError, did_you_mean
-from kdna_zoo.release.record import Record, parse_record
+from kdna_zoo.records.checkpoints import describe_mismatch, open_checkpoint
+from kdna_zoo.records.record import Record, parse_record
 
-Weights = Literal["raw", "ema"]
+WeightKind = Literal["raw", "ema"]
 PREFIX = "model."  # the name under which the Lightning module holds its network
 
 
@@ -36,11 +36,11 @@ class TrainedModel:
 
     model: nn.Module
     record: Record
-    weights: Weights
+    weights: WeightKind
     averaged: bool
 
 
-def read_checkpoint(path: str | PathLike[str], weights: Weights = "raw") -> TrainedModel:
+def read_checkpoint(path: str | PathLike[str], weights: WeightKind = "raw") -> TrainedModel:
     """Read the network and the record from a checkpoint of kdna-zoo.
 
     Args:
@@ -73,7 +73,9 @@ def _record(checkpoint: Mapping[str, Any]) -> Record:
     return parse_record(checkpoint["kdna_zoo"])
 
 
-def _choose(checkpoint: Mapping[str, Any], weights: Weights, averaged: bool) -> dict[str, Tensor]:
+def _choose(
+    checkpoint: Mapping[str, Any], weights: WeightKind, averaged: bool
+) -> dict[str, Tensor]:
     """Pick the asked-for weights and take the Lightning module's prefix off their names."""
     if weights not in ("raw", "ema"):
         raise UserError(f"no such weights: {weights!r}. Choose raw or ema.")

@@ -7,8 +7,8 @@ import timm
 import torch
 from torch import nn
 
-from kdna_zoo.analysis.macs import count_macs
-from kdna_zoo.release.record import Record
+from kdna_zoo.models.macs import count_macs
+from kdna_zoo.records.record import Record
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from safetensors import SafetensorError
 
 from kdna_zoo.atomic import replaced_folder
 from kdna_zoo.errors import UserError
+from kdna_zoo.records.record import Measured
 from kdna_zoo.release.card import release_tag, render_card
 from kdna_zoo.release.checkpoint import TrainedModel
-from kdna_zoo.release.export import export_timm
 from kdna_zoo.release.license import checked_license, license_text
 from kdna_zoo.release.options import Release
 from kdna_zoo.release.portable import portable
-from kdna_zoo.release.record import Measured
+from kdna_zoo.release.timm_format import export_timm
 
 FILES = ("LICENSE", "README.md", "config.json", "metrics.json", "model.safetensors", "recipe.yaml")
 

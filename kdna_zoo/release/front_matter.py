@@ -8,7 +8,7 @@ import yaml
 from huggingface_hub import RepoCard
 
 from kdna_zoo.errors import UserError
-from kdna_zoo.release.access import hub_trouble
+from kdna_zoo.release.remote import hub_trouble
 from kdna_zoo.release.signature import addressed
 
 FRONT = re.compile(r"\s*---[^\S\n]*\n(.*?)\n---[^\S\n]*(?:\n|\Z)", re.DOTALL)

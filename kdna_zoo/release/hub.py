@@ -18,10 +18,17 @@ from torch import Tensor
 
 from kdna_zoo.errors import KdnaZooError, RunError, UserError
 from kdna_zoo.models.published import CONFIG, read_config
-from kdna_zoo.release.access import check_access, hub_trouble
 from kdna_zoo.release.examples import logits_by_name
 from kdna_zoo.release.front_matter import check_card
-from kdna_zoo.release.remote import CARD, Changes, Remote, find_changes, read_remote
+from kdna_zoo.release.remote import (
+    CARD,
+    Changes,
+    Remote,
+    check_access,
+    find_changes,
+    hub_trouble,
+    read_remote,
+)
 
 EITHER = "The repository has its old revision or the whole new one"
 

@@ -11,9 +11,15 @@ from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import UserError
 from kdna_zoo.models.fetch import file_sha256
 from kdna_zoo.models.published import CONFIG, own_arguments
-from kdna_zoo.models.weights import FILE, ORGANISATION, Weights, read_manifest, write_manifest
+from kdna_zoo.models.weights import (
+    FILE,
+    ORGANISATION,
+    PublishedWeights,
+    read_manifest,
+    write_manifest,
+)
 from kdna_zoo.paths import checkout, published_folder
-from kdna_zoo.release.record import DATA_CONFIG_KEYS
+from kdna_zoo.records.record import DATA_CONFIG_KEYS
 
 
 def folder_name(folder: Path) -> str:
@@ -32,7 +38,7 @@ def describe_folder(
     repo_id: str | None = None,
     revision: str | None = None,
     version: str | None = None,
-) -> Weights:
+) -> PublishedWeights:
     """Return what the manifest says of a published folder.
 
     Args:
@@ -49,7 +55,7 @@ def describe_folder(
         source = config["pretrained_cfg"]
         data, run = figures["data"], figures["run"]
         recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", run["command"] or "")
-        return Weights(
+        return PublishedWeights(
             repo_id=repo_id or f"{ORGANISATION}/{folder_name(folder)}",
             revision=revision,
             version=version,
@@ -67,7 +73,7 @@ def describe_folder(
         )
 
 
-def update_manifest(name: str, weights: Weights) -> Path:
+def update_manifest(name: str, weights: PublishedWeights) -> Path:
     """Write an entry into the manifest of this checkout, in place of one of that name.
 
     Returns:

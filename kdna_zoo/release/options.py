@@ -4,8 +4,8 @@ import statistics
 from dataclasses import dataclass, field
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.records.record import Measured, Record
 from kdna_zoo.release.license import DEFAULT_LICENSE
-from kdna_zoo.release.record import Measured, Record
 
 
 @dataclass(frozen=True)

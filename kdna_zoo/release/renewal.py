@@ -14,21 +14,15 @@ from typing import Any
 import timm
 from huggingface_hub import ModelCard
 
-from kdna_zoo.checkpoints import RECORD_FORMAT
 from kdna_zoo.errors import UserError
 from kdna_zoo.models.published import CONFIG, own_arguments, read_config
+from kdna_zoo.records.checkpoints import RECORD_FORMAT
+from kdna_zoo.records.record import DATA_CONFIG_KEYS, Measured, Record, Throughput, parse_record
 from kdna_zoo.release.checkpoint import TrainedModel
-from kdna_zoo.release.export import check_finite, seal_config
 from kdna_zoo.release.folder import FILES, check_folder, write_about, write_target
 from kdna_zoo.release.options import Release, Series
-from kdna_zoo.release.record import (
-    DATA_CONFIG_KEYS,
-    Measured,
-    Record,
-    Throughput,
-    parse_record,
-)
 from kdna_zoo.release.signature import is_generated
+from kdna_zoo.release.timm_format import check_finite, seal_config
 
 Change = Callable[[TrainedModel, Release], Release]
 

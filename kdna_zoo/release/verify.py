@@ -13,10 +13,10 @@ from kdna_zoo.errors import KdnaZooError, UserError, WeightsError, did_you_mean
 from kdna_zoo.hub_errors import explain
 from kdna_zoo.models.fetch import what_is_wrong, what_is_wrong_with_config
 from kdna_zoo.models.published import CONFIG, read_config, what_differs
-from kdna_zoo.models.weights import FILE, Weights, known_weights
+from kdna_zoo.models.weights import FILE, PublishedWeights, known_weights
 from kdna_zoo.paths import checkout, published_folder
-from kdna_zoo.release.export import check_finite
 from kdna_zoo.release.folder import FILES
+from kdna_zoo.release.timm_format import check_finite
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def verify(names: list[str]) -> list[Finding]:
     return [place(name, known[name]) for name in names or known for place in places]
 
 
-def _folder(name: str, weights: Weights) -> Finding:
+def _folder(name: str, weights: PublishedWeights) -> Finding:
     folder, top = published_folder(name), checkout()
     if folder is None:
         lost = _lost(top / "hub" / name, weights) if top else None
@@ -69,7 +69,7 @@ def _folder(name: str, weights: Weights) -> Finding:
     return Finding(name, str(folder), problem or _not_loadable(folder), "sha256, config, loaded")
 
 
-def _lost(folder: Path, weights: Weights) -> str | None:
+def _lost(folder: Path, weights: PublishedWeights) -> str | None:
     """Say what a checkout lacks that should hold these weights; None if it need not."""
     if folder.is_dir():
         return f"it lacks {FILE}. {_get_again(folder.name)}"
@@ -82,7 +82,7 @@ def _get_again(name: str) -> str:
     return f"Get it again: `git checkout -- hub/{name}`"
 
 
-def _cache(name: str, weights: Weights) -> Finding:
+def _cache(name: str, weights: PublishedWeights) -> Finding:
     place = f"cache of {weights.repo_id}"
     if weights.revision is None:
         return Finding(name, place, None, "not on the Hub yet")
@@ -97,7 +97,7 @@ def _cache(name: str, weights: Weights) -> Finding:
     return Finding(name, found, advice, "sha256")
 
 
-def _hub(name: str, weights: Weights) -> Finding:
+def _hub(name: str, weights: PublishedWeights) -> Finding:
     place = f"{weights.repo_id}@{weights.revision or weights.version}"
     if weights.revision is None:
         return Finding(name, weights.repo_id, None, "not on the Hub yet")
@@ -114,7 +114,7 @@ def _hub(name: str, weights: Weights) -> Finding:
     return Finding(name, place, problem, "sha256, config, tag")
 
 
-def _compare_with_hub(name: str, weights: Weights, api: HfApi) -> str:
+def _compare_with_hub(name: str, weights: PublishedWeights, api: HfApi) -> str:
     """Ask the Hub for what it holds at the pinned revision; the weights are not downloaded."""
     info = api.model_info(weights.repo_id, revision=weights.revision, files_metadata=True)
     file = next((file for file in info.siblings or [] if file.rfilename == FILE), None)
@@ -134,7 +134,7 @@ def _compare_with_hub(name: str, weights: Weights, api: HfApi) -> str:
         return _config_problem(Path(config), name, weights)
 
 
-def _config_problem(config: Path, name: str, weights: Weights) -> str:
+def _config_problem(config: Path, name: str, weights: PublishedWeights) -> str:
     """Say how a config.json is not the one that the manifest pins; empty if it is."""
     try:
         found = what_differs(read_config(config), name, weights)

@@ -1,7 +1,7 @@
 """Training on Lightning: modules, callbacks and the one LightningCLI call."""
 
-from kdna_zoo.training.annealing import Annealing
-from kdna_zoo.training.callbacks import ImagesPerSecond, PredictionWriter
+from kdna_zoo.training.callbacks.annealing import Annealing
+from kdna_zoo.training.callbacks.predictions import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig
 

@@ -11,18 +11,11 @@ from torchmetrics import MetricCollection
 
 from kdna_zoo.errors import RunError
 from kdna_zoo.names import stands_for_weights
+from kdna_zoo.training.callbacks.nonfinite import HOW_TO_GO_ON
 from kdna_zoo.training.checks import check_evaluation
-from kdna_zoo.training.distillation import DistillationConfig
-from kdna_zoo.training.loss import LossConfig
 from kdna_zoo.training.metrics import make_metrics, update_metrics
-from kdna_zoo.training.mixing import MixConfig
-from kdna_zoo.training.network import (
-    compile_network,
-    create_network,
-    published_as,
-)
-from kdna_zoo.training.nonfinite import HOW_TO_GO_ON
-from kdna_zoo.training.objective import Objective
+from kdna_zoo.training.network import compile_network, create_network, published_as
+from kdna_zoo.training.objective import DistillationConfig, LossConfig, MixConfig, Objective
 from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig
 from kdna_zoo.training.recorded_task import RecordedTask
 

@@ -8,11 +8,11 @@ from huggingface_hub import constants
 from torch import nn
 
 import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
-from kdna_zoo.checkpoints import check_given_weights
 from kdna_zoo.errors import UserError, WeightsError, did_you_mean
 from kdna_zoo.finite import what_is_not_finite
 from kdna_zoo.hub_errors import explain
 from kdna_zoo.names import ON_THE_HUB, stands_for_weights
+from kdna_zoo.records.checkpoints import check_given_weights
 
 SHARED = "any_kdna"  # the name of any network with a sharing plan
 

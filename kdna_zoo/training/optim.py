@@ -1,11 +1,11 @@
-"""Optimizer and learning-rate schedule, by timm's factories.
+"""timm's optimizers and schedules in a LightningModule: made, stepped at each update, resumed."""
 
-The field names are timm's own, so that a recipe reads like timm's training script.
-"""
-
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import BatchSizeFinder, GradientAccumulationScheduler
 from timm.optim import create_optimizer_v2, list_optimizers
 from timm.scheduler import create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
@@ -13,6 +13,48 @@ from torch import nn
 from torch.optim import Optimizer
 
 from kdna_zoo.errors import UserError, did_you_mean
+from kdna_zoo.training.callbacks.stopping import max_updates
+
+
+def count_updates(trainer: pl.Trainer) -> tuple[int, int]:
+    """Return the optimizer steps of the whole run and those of an epoch.
+
+    Raises:
+        UserError: If the run has no end, or a callback would change what was counted.
+    """
+    _check_that_steps_stay(trainer)
+    per_epoch = _count_an_epochs(trainer)
+    limits = (trainer.max_epochs or -1) * per_epoch, max_updates(trainer)
+    updates = min((limit for limit in limits if limit > 0), default=0)
+    if not updates:
+        raise UserError("set trainer.max_epochs or trainer.max_steps: the schedule needs an end")
+    return updates, per_epoch
+
+
+def _check_that_steps_stay(trainer: pl.Trainer) -> None:
+    """Refuse what changes the number of steps in an epoch after it was counted.
+
+    The rate would end too early or too late, and the record would tell of other epochs.
+    """
+    changes = {
+        GradientAccumulationScheduler: "the same for all epochs: trainer.accumulate_grad_batches",
+        BatchSizeFinder: "the batch size that it finds: data.batch_size",
+    }
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        for kind, instead in changes.items():
+            if isinstance(callback, kind):
+                raise UserError(
+                    f"{kind.__name__} changes how many steps an epoch has, which the schedule and "
+                    f"the record of a run count on; leave it out and give {instead}"
+                )
+
+
+def _count_an_epochs(trainer: pl.Trainer) -> int:
+    batches = getattr(trainer.datamodule, "train_batches", None)  # type: ignore[attr-defined]
+    if batches is None:
+        return max(int(trainer.estimated_stepping_batches) // max(trainer.max_epochs or 1, 1), 1)
+    return max(math.ceil(int(batches) / trainer.accumulate_grad_batches), 1)
+
 
 SCHEDULES = ("cosine", "linear", "tanh", "step", "multistep", "poly", "constant")
 
@@ -140,3 +182,52 @@ def build_schedule(
         updates_per_epoch=1,
     )
     return scheduler
+
+
+class TimmOptimization(pl.LightningModule):
+    """A LightningModule whose `model` is optimized by timm's means.
+
+    Args:
+        optimizer: See `OptimizerConfig`.
+        schedule: See `ScheduleConfig`.
+    """
+
+    model: nn.Module
+
+    def __init__(self, optimizer: OptimizerConfig, schedule: ScheduleConfig) -> None:
+        super().__init__()
+        self.optimizer_config = optimizer
+        self.schedule_config = schedule
+        self.updates_per_epoch = self.planned_updates = 0
+        self._chosen_groups: list[dict[str, Any]] = []  # the optimizer's options, as asked for
+
+    def configure_optimizers(self) -> Any:
+        """Return timm's optimizer, with its schedule stepped after every update."""
+        optimizer = build_optimizer(self.model, self.optimizer_config)
+        self.planned_updates, self.updates_per_epoch = count_updates(self.trainer)
+        counts = self.planned_updates, self.updates_per_epoch
+        scheduler = build_schedule(optimizer, self.schedule_config, *counts)
+        self._chosen_groups = [
+            {key: value for key, value in group.items() if key != "params"}
+            for group in optimizer.param_groups
+        ]
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_train_start(self) -> None:
+        """Let a resumed run go on with the options of this command, not of its checkpoint."""
+        optimizers, schedulers = self.trainer.optimizers, self.trainer.lr_scheduler_configs
+        if not isinstance(schedulers[0].scheduler, Scheduler):
+            return  # Lightning's search for a learning rate, which brings its own
+        for group, chosen in zip(optimizers[0].param_groups, self._chosen_groups, strict=True):
+            group.update(chosen)
+        self.lr_scheduler_step(schedulers[0].scheduler, None)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step timm's schedule, which is told the update, or one of torch."""
+        if isinstance(scheduler, Scheduler):
+            scheduler.step_update(num_updates=self.global_step)
+        else:
+            super().lr_scheduler_step(scheduler, metric)

@@ -7,14 +7,13 @@ from typing import Any
 from lightning.pytorch.trainer.states import TrainerFn
 from typing_extensions import Self  # comes with torch
 
-from kdna_zoo.checkpoints import open_checkpoint
-from kdna_zoo.training.averaging import take_live_weights
-from kdna_zoo.training.checkpointing import check_finite
+from kdna_zoo.records.checkpoints import open_checkpoint
+from kdna_zoo.training.callbacks.averaging import take_live_weights
 from kdna_zoo.training.checks import check_checkpoint, check_label_names
+from kdna_zoo.training.logging.record import make_record, time_spent
 from kdna_zoo.training.network import recorded_as
-from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig
-from kdna_zoo.training.optimization import TimmOptimization
-from kdna_zoo.training.record import make_record, time_spent
+from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig, TimmOptimization
+from kdna_zoo.training.resume.checkpointing import check_finite
 
 MADE_WITH = ("arch", "arch_args", "num_classes")  # of a record: what builds the network again
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from kdna_zoo.analysis.benchmark import Times, measure
+from kdna_zoo.analysis.bench.timing import Times, measure
 
 
 class Clock:

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.analysis import hsic
-from kdna_zoo.analysis.cka import Cka, measure_cka, read_cka
-from kdna_zoo.analysis.layer_outputs import choose_layers
+from kdna_zoo.analysis.cka import hsic
+from kdna_zoo.analysis.cka.cka import Cka, measure_cka, read_cka
+from kdna_zoo.analysis.cka.layer_outputs import choose_layers
 from kdna_zoo.errors import UserError
 from tests.analysis.plain_cka import minibatch_cka
 

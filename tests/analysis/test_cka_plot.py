@@ -7,8 +7,8 @@ import torch
 from PIL import Image, ImageColor
 from torch import Tensor
 
-from kdna_zoo.analysis.cka import Cka
-from kdna_zoo.analysis.cka_plot import MISSING, draw_cka
+from kdna_zoo.analysis.cka.cka import Cka
+from kdna_zoo.analysis.cka.plot import MISSING, draw_cka
 from tests.training.test_plots import pixels_of
 
 BRIGHTEST = "#fbfcbf"  # as it is drawn

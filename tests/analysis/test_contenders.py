@@ -1,4 +1,4 @@
-"""A contender is the network it says, in the form it says, and its step does what it says."""
+"""A case is the network it says, in the form it says, and its step does what it says."""
 
 import pytest
 import timm
@@ -8,8 +8,8 @@ from torch._dynamo.utils import counters
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.analysis.contenders import (
-    Contender,
+from kdna_zoo.analysis.bench.cases import (
+    BenchmarkCase,
     Setting,
     build_network,
     make_runner,
@@ -71,7 +71,7 @@ def test_inference_in_each_form(form: str) -> None:
     hook = nn.modules.module.register_module_forward_hook(
         lambda module, args, output: seen.append(module)
     )
-    runner = make_runner(Contender("test_kdna_resnet", form), SMALL)
+    runner = make_runner(BenchmarkCase("test_kdna_resnet", form), SMALL)
     seen.clear()
     runner.step()
     hook.remove()
@@ -87,7 +87,7 @@ def test_inference_in_each_form(form: str) -> None:
 
 def test_a_fused_control_has_its_norms_folded() -> None:
     eager, fused = (
-        make_runner(Contender("own:test_kdna_resnet", form), SMALL).parameters
+        make_runner(BenchmarkCase("own:test_kdna_resnet", form), SMALL).parameters
         for form in ("eager", "fused")
     )
     norms = [
@@ -103,7 +103,7 @@ def test_a_training_step_updates_the_network() -> None:
     hook = nn.modules.module.register_module_forward_hook(
         lambda module, args, output: seen.append(module)
     )
-    runner = make_runner(Contender("test_kdna_resnet", "eager"), Setting("train", 2, 64))
+    runner = make_runner(BenchmarkCase("test_kdna_resnet", "eager"), Setting("train", 2, 64))
     hook.remove()
     model = seen[-1]
     before = [p.detach().clone() for p in model.parameters()]
@@ -112,7 +112,7 @@ def test_a_training_step_updates_the_network() -> None:
     assert model.training
     moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
     assert all(moved)
-    assert all(p.grad is None for p in model.parameters()), "a resting contender holds no gradients"
+    assert all(p.grad is None for p in model.parameters()), "a resting case holds no gradients"
 
 
 @pytest.mark.parametrize("mode", ["infer", "train"])
@@ -124,7 +124,7 @@ def test_bfloat16(mode: str) -> None:
             seen.append(output.dtype)
 
     setting = Setting(mode, 2, 64, dtype="bfloat16")
-    runner = make_runner(Contender("test_kdna_resnet", "eager"), setting)
+    runner = make_runner(BenchmarkCase("test_kdna_resnet", "eager"), setting)
     with nn.modules.module.register_module_forward_hook(note):
         runner.step()
     assert set(seen) == {torch.bfloat16}
@@ -138,10 +138,10 @@ def test_each_of_many_compiled_networks_is_compiled() -> None:
     # torch's own way to set and restore: its settings take no setattr and delattr from others
     with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=False):
         for name in ("test_kdna_resnet", "own:test_kdna_resnet"):
-            make_runner(Contender(name, "compiled"), SMALL).step()
+            make_runner(BenchmarkCase(name, "compiled"), SMALL).step()
     assert counters["stats"]["unique_graphs"] == before + 2
 
 
 def test_fused_forms_do_not_train() -> None:
     with pytest.raises(UserError, match="train one of eager, channels_last, compiled"):
-        make_runner(Contender("test_kdna_resnet", "fused"), Setting("train"))
+        make_runner(BenchmarkCase("test_kdna_resnet", "fused"), Setting("train"))

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kdna_zoo.analysis import hsic
-from kdna_zoo.analysis.hsic import HsicSums, gram, u_centre
+from kdna_zoo.analysis.cka import hsic
+from kdna_zoo.analysis.cka.hsic import HsicSums, gram, u_centre
 from tests.analysis.plain_cka import (
     hsic_by_formula,
     hsic_of_quadruples,

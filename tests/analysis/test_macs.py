@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.analysis.macs import count_macs, macs_by_layer
+from kdna_zoo.models.macs import count_macs, macs_by_layer
 
 
 def test_by_hand() -> None:

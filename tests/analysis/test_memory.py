@@ -6,8 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from kdna_zoo.analysis.contenders import Contender, Setting
-from kdna_zoo.analysis.memory import peak_on_cpu
+from kdna_zoo.analysis.bench.cases import BenchmarkCase, Setting
+from kdna_zoo.analysis.bench.memory import peak_on_cpu
 from kdna_zoo.errors import RunError
 
 
@@ -15,9 +15,9 @@ from kdna_zoo.errors import RunError
 def peaks() -> Iterator[dict[str, Future[int]]]:
     """The measurements of all tests here, made at once: each has to import torch."""
     wanted = {
-        "batch 8": (Contender("test_kdna_resnet", "eager"), Setting("train", 8, 64)),
-        "batch 136": (Contender("test_kdna_resnet", "eager"), Setting("train", 136, 64)),
-        "unknown": (Contender("nothing", "eager"), Setting()),
+        "batch 8": (BenchmarkCase("test_kdna_resnet", "eager"), Setting("train", 8, 64)),
+        "batch 136": (BenchmarkCase("test_kdna_resnet", "eager"), Setting("train", 136, 64)),
+        "unknown": (BenchmarkCase("nothing", "eager"), Setting()),
     }
     with ThreadPoolExecutor() as pool:
         yield {name: pool.submit(peak_on_cpu, *args) for name, args in wanted.items()}

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 import kdna_zoo  # noqa: F401  registers the names
 from kdna_zoo import PlanError, SharingPlan, audit, share_kernels
-from kdna_zoo.analysis.cka import Cka, measure_cka
-from kdna_zoo.analysis.layer_outputs import choose_layers
-from kdna_zoo.analysis.suggestion import suggest_plan
+from kdna_zoo.analysis.cka.cka import Cka, measure_cka
+from kdna_zoo.analysis.cka.layer_outputs import choose_layers
+from kdna_zoo.analysis.cka.suggestion import suggest_plan
 from kdna_zoo.errors import UserError
 from kdna_zoo.sharing import stage_of
 

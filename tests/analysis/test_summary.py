@@ -5,8 +5,8 @@ import timm
 import torch
 
 import kdna_zoo  # noqa: F401  registers the names
-from kdna_zoo.analysis.macs import count_macs
-from kdna_zoo.analysis.summary import summarize, total
+from kdna_zoo.analysis.stages import summarize, total
+from kdna_zoo.models.macs import count_macs
 from kdna_zoo.sharing import audit
 
 

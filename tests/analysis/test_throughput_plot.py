@@ -1,19 +1,19 @@
-"""The picture of a benchmark shows each contender and names each network."""
+"""The picture of a benchmark shows each case and names each network."""
 
 from pathlib import Path
 
 import pytest
 
-from kdna_zoo.analysis.benchmark import Times
-from kdna_zoo.analysis.comparison import Comparison, Result
-from kdna_zoo.analysis.contenders import Contender, Setting
-from kdna_zoo.analysis.throughput_plot import COLOURS, draw_throughput, pareto_front
+from kdna_zoo.analysis.bench.cases import BenchmarkCase, Setting
+from kdna_zoo.analysis.bench.comparison import Comparison, Result
+from kdna_zoo.analysis.bench.plot import COLOURS, draw_throughput, pareto_front
+from kdna_zoo.analysis.bench.timing import Times
 from tests.training.test_plots import pixels_of
 
 
 def comparison(points: dict[tuple[str, str], tuple[int, float]]) -> Comparison:
     results = [
-        Result(Contender(*key), count, Times((1 / speed,), 1), 1.0, speed, None, None)
+        Result(BenchmarkCase(*key), count, Times((1 / speed,), 1), 1.0, speed, None, None)
         for key, (count, speed) in points.items()
     ]
     return Comparison(Setting(), tuple(results), ((0,),), {"hardware": "a processor"})

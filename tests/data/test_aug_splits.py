@@ -8,9 +8,9 @@ from timm.data.transforms_factory import create_transform
 from timm.loss import JsdCrossEntropy
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.aug_splits import Views
-from kdna_zoo.data.order import TrainingOrder
 from kdna_zoo.data.rows import ImageRows
+from kdna_zoo.data.sampler import TrainingOrder
+from kdna_zoo.data.transforms import Views
 from kdna_zoo.errors import UserError
 
 SMALL: dict[str, Any] = {"input_size": (3, 28, 28), "crop_pct": 1.0, "train_split": "train[:16]"}

@@ -11,8 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from kdna_zoo.data import ImageData, decode
-from kdna_zoo.data.decode import decode_image
-from kdna_zoo.data.faults import UnreadableImageError
+from kdna_zoo.data.decode import UnreadableImageError, decode_image
 from tests.data.conftest import picture, write_folder, write_parquet
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.faults import UnreadableImageError
+from kdna_zoo.data.decode import UnreadableImageError
 from kdna_zoo.errors import UserError
 from tests.data.conftest import write_folder, write_parquet
 from tests.data.test_module import Recorder, trainer

@@ -11,8 +11,8 @@ import pytest
 from datasets import Value
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.image_folder import read_image_folder
-from kdna_zoo.data.pictures import extensions
+from kdna_zoo.data.sources.image_folder import read_image_folder
+from kdna_zoo.data.sources.pictures import extensions
 from kdna_zoo.errors import UserError
 from tests.data.conftest import picture, write_folder, write_parquet
 

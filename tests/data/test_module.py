@@ -16,7 +16,7 @@ from timm.data.transforms_factory import create_transform
 from torch import Tensor, nn
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.loading import EMBEDDED
+from kdna_zoo.data.sources.opening import EMBEDDED
 from kdna_zoo.errors import UserError
 from tests.data.conftest import write_parquet
 

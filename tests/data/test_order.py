@@ -7,9 +7,14 @@ import torch
 from torch import Tensor
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.order import EvaluationShare, TrainingOrder, even_batch_size
-from kdna_zoo.data.position import Course, Position
 from kdna_zoo.data.randomness import random_state, set_random_state
+from kdna_zoo.data.sampler import (
+    EvaluationShare,
+    Position,
+    ResumeState,
+    TrainingOrder,
+    even_batch_size,
+)
 from kdna_zoo.errors import UserError
 
 ROWS = 10
@@ -70,7 +75,7 @@ def epoch(workers: int) -> list[tuple[Tensor, Tensor]]:
         num_workers=workers,
         augment={"auto_augment": "rand-m9", "re_prob": 0.5, "color_jitter_prob": 0.5},
     )
-    data._course.seed = 5
+    data._resume_state.seed = 5
     return list(data.train_dataloader())
 
 
@@ -101,7 +106,7 @@ def test_random_states_pass_through_a_file(tmp_path: Path) -> None:
 
 
 def test_other_batches_cannot_go_on_in_mid_epoch() -> None:
-    course, before = Course(), {"images": 96, "batch_size": 32, "devices": 1}
+    course, before = ResumeState(), {"images": 96, "batch_size": 32, "devices": 1}
     course.load({"seed": 0, "epoch": 2, "batches": 1, "made_of": before})
     assert course.start(None, before) == Position(2, 1)
     with pytest.raises(UserError, match=r"batch_size was 32 and is 16, devices was 1 and is 2"):

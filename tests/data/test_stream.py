@@ -12,7 +12,7 @@ import torch
 from datasets import Value
 
 from kdna_zoo.data import ImageData
-from kdna_zoo.data.stream import ImageStream, Share, StreamOptions
+from kdna_zoo.data.stream import ImageStream, RankShare, StreamOptions
 from kdna_zoo.data.stream_loader import StreamLoader, full_batches
 from kdna_zoo.errors import RunError, UserError
 from tests.data.conftest import write_folder, write_parquet
@@ -37,7 +37,7 @@ def write_shards(folder: Path, sizes: Sequence[int]) -> str:
 
 
 def loader_of(
-    path: str, images: int, share: Share, workers: int, batch_size: int = 4, epoch: int = 0
+    path: str, images: int, share: RankShare, workers: int, batch_size: int = 4, epoch: int = 0
 ) -> StreamLoader:
     stream = StreamOptions(shuffle_buffer=8, share=share.by)
     data = ImageData(
@@ -60,7 +60,7 @@ def _seed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "0")
 
 
-def with_share(stream: ImageStream, share: Share) -> ImageStream:
+def with_share(stream: ImageStream, share: RankShare) -> ImageStream:
     stream.share = share
     return stream
 
@@ -76,7 +76,7 @@ def test_each_image_is_seen_once_over_two_ranks_of_two_workers(
     tmp_path: Path, sizes: tuple[int, ...]
 ) -> None:
     path = write_shards(tmp_path, sizes)
-    loaders = [loader_of(path, 24, Share(rank, 2), workers=2) for rank in (0, 1)]
+    loaders = [loader_of(path, 24, RankShare(rank, 2), workers=2) for rank in (0, 1)]
     for epoch in (0, 1):
         batches = [[len(labels) for _, labels in loader] for loader in loaders]
         assert batches == [[4, 4, 4], [4, 4, 4]]
@@ -87,7 +87,7 @@ def test_each_image_is_seen_once_over_two_ranks_of_two_workers(
 def test_ranks_take_as_many_batches_of_shards_that_differ(tmp_path: Path) -> None:
     path = write_shards(tmp_path, (2, 12, 3, 7))
     options = {"by": "shards", "ranks": 2}
-    loaders = [loader_of(path, 24, Share(rank, **options), workers=2) for rank in (0, 1)]
+    loaders = [loader_of(path, 24, RankShare(rank, **options), workers=2) for rank in (0, 1)]
     parts = [Counter(seen(loader)) for loader in loaders]
     assert [len(loader) for loader in loaders] == [3, 3]
     assert [sum(part.values()) for part in parts] == [12, 12]
@@ -96,7 +96,7 @@ def test_ranks_take_as_many_batches_of_shards_that_differ(tmp_path: Path) -> Non
 
 def test_more_ranks_than_shards(tmp_path: Path) -> None:
     path = write_shards(tmp_path, (8,))
-    loader = loader_of(path, 8, Share(1, 2, "shards"), workers=0)
+    loader = loader_of(path, 8, RankShare(1, 2, "shards"), workers=0)
     with pytest.raises(RunError, match=r"has no image for rank 1: use fewer ranks, or share by im"):
         seen(loader)
 
@@ -106,7 +106,7 @@ def test_order_is_fixed_by_seed_and_differs_each_epoch(tmp_path: Path) -> None:
 
     def order(seed: int, epoch: int) -> list[int]:
         pl.seed_everything(seed, verbose=False)
-        return seen(loader_of(path, 24, Share(), workers=0, epoch=epoch))
+        return seen(loader_of(path, 24, RankShare(), workers=0, epoch=epoch))
 
     first = order(1, 0)
     assert sorted(first) == list(range(24))
@@ -118,7 +118,7 @@ def test_order_is_fixed_by_seed_and_differs_each_epoch(tmp_path: Path) -> None:
 
 def test_workers_that_stay_see_the_next_epoch(tmp_path: Path) -> None:
     path = write_shards(tmp_path, (6, 6))
-    loader = loader_of(path, 12, Share(), workers=2)
+    loader = loader_of(path, 12, RankShare(), workers=2)
     epochs = []
     for epoch in (0, 1, 0):
         loader._epoch = {0: lambda: 0, 1: lambda: 1}[epoch]
@@ -135,7 +135,7 @@ def test_incomplete_batches_are_put_together() -> None:
 
 def test_a_stream_that_is_shorter_than_told_begins_again(tmp_path: Path) -> None:
     path = write_shards(tmp_path, (5, 3))
-    loader = loader_of(path, 20, Share(), workers=0)
+    loader = loader_of(path, 20, RankShare(), workers=0)
     assert Counter(Counter(seen(loader)).values()) == {2: 4, 3: 4}
 
 
@@ -174,7 +174,7 @@ def test_evaluation_sees_each_image_once(tmp_path: Path) -> None:
     counts: Counter[int] = Counter()
     for rank in (0, 1):
         loader = data.val_dataloader()
-        with_share(loader.dataset, Share(rank, 2))
+        with_share(loader.dataset, RankShare(rank, 2))
         counts.update(seen(loader))
     assert counts == dict.fromkeys(range(23), 1)
 
@@ -222,7 +222,7 @@ def test_going_on_in_the_middle_of_an_epoch(tmp_path: Path, workers: int, skip: 
     path = write_shards(tmp_path, (3, 11, 1, 9))
 
     def batches(start: tuple[int, int]) -> list[Any]:
-        loader = loader_of(path, 24, Share(), workers, epoch=2)
+        loader = loader_of(path, 24, RankShare(), workers, epoch=2)
         loader._start = start
         return list(loader)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.data import ImageData
 from kdna_zoo.data.stream import StreamOptions
 from kdna_zoo.errors import RunError, UserError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kdna_zoo import cli
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 
 
 @pytest.fixture(scope="session")

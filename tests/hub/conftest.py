@@ -15,7 +15,7 @@ ARCH, REPO = "test_kdna_resnet", "kdna-zoo/test_kdna_resnet.tiny"
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `kdna-zoo fit` left after three steps on the embedded images."""
-    from kdna_zoo.training import command
+    from kdna_zoo.training.command import cli as command
 
     folder = tmp_path_factory.mktemp("fit")
     with pytest.MonkeyPatch.context() as patch:

@@ -26,7 +26,7 @@ READS_THE_HUB = ("huggingface_hub", "transformers", "tokenizers")
 
 def command(*arguments: str) -> dict[str, Any]:
     """`kdna-zoo ARGUMENTS`."""
-    from kdna_zoo.cli import main
+    from kdna_zoo.cli.app import main
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

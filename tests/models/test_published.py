@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import kdna_zoo
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.errors import WeightsError
 
 NAME = "kdna_mobilenetv2_050.fmnist"  # the smallest
@@ -75,7 +75,7 @@ def copy(tmp_path: Path, change: Callable[[Config], Config]) -> Path:
 
 def state_again(folder: Path) -> None:
     """Lets config.json state the weights that lie there now."""
-    from kdna_zoo.release.export import seal_config
+    from kdna_zoo.release.timm_format import seal_config
 
     seal_config(folder)
 

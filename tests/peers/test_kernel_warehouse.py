@@ -11,7 +11,7 @@ from kdna_zoo.peers import (
     KWConv2d,
     KWLinear,
     PeerError,
-    Store,
+    WarehouseConfig,
     make_dynamic,
     per_sample,
 )
@@ -22,7 +22,9 @@ from tests.peers.support import assert_same, conv, each_geometry, images, moved
 def stage(budget: float = 1) -> nn.Sequential:
     """A stage of two layers, 4 to 8 and 8 to 8 channels: cells of 8 x 4."""
     model = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 8, 1, bias=False))
-    return make_dynamic(model, KernelWarehouse(lambda _: Store("one", budget)), ["0", "1"])
+    return make_dynamic(
+        model, KernelWarehouse(lambda _: WarehouseConfig("one", budget)), ["0", "1"]
+    )
 
 
 def kernel(layer: KWConv2d, x: Tensor, blend: float) -> Tensor:
@@ -60,7 +62,7 @@ def test_is_its_plain_loops(
     monkeypatch.setattr(per_sample, "FEW", few)
     ratio = min(budget, 1)
     model = nn.Sequential(conv(geometry))
-    make_dynamic(model, KernelWarehouse(lambda _: Store("", budget, ratio, ratio)), ["0"])
+    make_dynamic(model, KernelWarehouse(lambda _: WarehouseConfig("", budget, ratio, ratio)), ["0"])
     (layer,) = moved(model)
     layer.anneal(0.75)
     x = images(size=size)
@@ -115,14 +117,15 @@ def test_pieces_without_a_cell_start_at_zero() -> None:
 @pytest.mark.parametrize("budget", [0, -1, 0.75])
 def test_a_budget_that_gives_no_place(budget: float) -> None:
     with pytest.raises(
-        PeerError, match="a whole number of 1 or more, or one over a whole number, got Store"
+        PeerError,
+        match="a whole number of 1 or more, or one over a whole number, got WarehouseConfig",
     ):
         stage(budget=budget)
 
 
 def test_a_linear_layer_is_a_1x1_convolution() -> None:
     model = nn.Sequential(nn.Linear(8, 6))
-    make_dynamic(model, KernelWarehouse(lambda _: Store("", cell_in=0.5)), ["0"])
+    make_dynamic(model, KernelWarehouse(lambda _: WarehouseConfig("", cell_in=0.5)), ["0"])
     (layer,) = moved(model)
     assert isinstance(layer, KWLinear)
     layer.anneal(0.75)
@@ -139,7 +142,7 @@ def test_every_cell_has_a_start(budget: float, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(torch, "empty", lambda *shape, **k: empty(*shape, **k).fill_(torch.nan))
     convs = nn.Sequential(*[nn.Conv2d(8, 8, 3, padding=1) for _ in range(6)])
     paths = [str(i) for i in range(6)]
-    make_dynamic(convs, KernelWarehouse(lambda _: Store("", budget)), paths)
+    make_dynamic(convs, KernelWarehouse(lambda _: WarehouseConfig("", budget)), paths)
     assert convs[0].warehouse.cells.isfinite().all()
 
 
@@ -147,5 +150,7 @@ def test_every_cell_has_a_start(budget: float, monkeypatch: pytest.MonkeyPatch) 
 def test_a_budget_that_is_none(budget: float) -> None:
     with pytest.raises(PeerError, match="whole number of 1 or more, or one over a whole number"):
         make_dynamic(
-            nn.Sequential(nn.Conv2d(8, 8, 3)), KernelWarehouse(lambda _: Store("", budget)), ["0"]
+            nn.Sequential(nn.Conv2d(8, 8, 3)),
+            KernelWarehouse(lambda _: WarehouseConfig("", budget)),
+            ["0"],
         )

@@ -5,8 +5,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
+from kdna_zoo.records.record import parse_record
 from kdna_zoo.release.checkpoint import TrainedModel, read_checkpoint
-from kdna_zoo.release.record import parse_record
 
 from .support import make_record
 from .training import TinyClassifier, train

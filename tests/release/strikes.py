@@ -27,10 +27,10 @@ import torch
 
 from kdna_zoo.atomic import replaced_folder
 from kdna_zoo.errors import UserError
+from kdna_zoo.records.record import parse_record
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
 from kdna_zoo.release.options import Release
-from kdna_zoo.release.record import parse_record
 
 from .support import ARCH, LABELS, contents, make_record
 

@@ -11,11 +11,11 @@ from huggingface_hub import ModelCard, ModelCardData
 from markdown_it import MarkdownIt
 from PIL import Image
 
+from kdna_zoo.records.record import parse_record
 from kdna_zoo.release.card import fenced, md, release_name, render_card
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
 from kdna_zoo.release.options import Release
-from kdna_zoo.release.record import parse_record
 
 from .support import LABELS, make_record
 

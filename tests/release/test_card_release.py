@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.records.record import Record
 from kdna_zoo.release.card import render_card
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
 from kdna_zoo.release.options import Release, make_series
-from kdna_zoo.release.record import Record
 from kdna_zoo.release.signature import is_generated
 
 from .support import ARCH, make_record

@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from timm.data.config import resolve_model_data_config
 
 from kdna_zoo.errors import RunError, UserError
+from kdna_zoo.records.record import parse_record
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import FILES, write_folder
 from kdna_zoo.release.options import Release
-from kdna_zoo.release.record import parse_record
 
 from .support import ARCH, LABELS, SIZE, contents, logits, make_record
 

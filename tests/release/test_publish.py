@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from kdna_zoo.commands import publish
+from kdna_zoo.cli import publish
 from kdna_zoo.errors import UserError
 from kdna_zoo.release.card import render_card
 from kdna_zoo.release.folder import FILES

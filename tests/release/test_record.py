@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from kdna_zoo.errors import UserError
-from kdna_zoo.release.record import Split, parse_record
+from kdna_zoo.records.record import Split, parse_record
 
 from .support import LABELS, make_record
 

@@ -8,10 +8,10 @@ import timm
 import torch
 from safetensors.torch import load_file
 
+from kdna_zoo.records.record import Measured, Metrics, Throughput
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
 from kdna_zoo.release.options import Release
-from kdna_zoo.release.record import Measured, Metrics, Throughput
 
 from .support import ARCH, logits
 from .test_folder import config_of, published, trained_as

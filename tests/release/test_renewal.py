@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.errors import UserError
+from kdna_zoo.records.record import Measured, Throughput
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
 from kdna_zoo.release.options import Release, make_series
-from kdna_zoo.release.record import Measured, Throughput
 from kdna_zoo.release.renewal import read_release, renew_folder
 
 from .support import contents, make_record

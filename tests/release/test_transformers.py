@@ -8,9 +8,9 @@ import timm
 import torch
 
 from kdna_zoo.models.published import read_config
+from kdna_zoo.records.record import parse_record
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import write_folder
-from kdna_zoo.release.record import parse_record
 
 from .support import LABELS, SIZE, make_record
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 from tests.training.support import fit
 
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch.optim import Optimizer
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from tests.training.support import TINY
 
 EPOCHS, STEPS_PER_EPOCH = 2, 5

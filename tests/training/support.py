@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 
 TINY = (
     "--model.arch=test_kdna_resnet",

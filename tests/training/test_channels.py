@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.errors import UserError
 from tests.training.support import TINY, fit
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from kdna_zoo.data import ImageData
 from kdna_zoo.errors import UserError
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 from tests.data.conftest import write_folder
 from tests.training.support import TINY, fit, top1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 
 
 @pytest.mark.integration

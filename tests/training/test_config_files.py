@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.errors import UserError
-from kdna_zoo.training import command
-from kdna_zoo.training.config_files import TRUSTED, check_config_files
+from kdna_zoo.training.command import cli as command
+from kdna_zoo.training.command.config_files import TRUSTED, check_config_files
 from tests.training.support import TINY, fit
 
 HUB = Path(__file__).parents[2] / "hub"
@@ -178,7 +178,7 @@ def test_classes_of_the_four_packages_are_taken(tmp_path: Path) -> None:
     callbacks = [
         {"class_path": "lightning.pytorch.callbacks.EarlyStopping",
          "init_args": {"monitor": "val/top1", "mode": "max"}},
-        "kdna_zoo.training.callbacks.ImagesPerSecond",
+        "kdna_zoo.training.callbacks.predictions.ImagesPerSecond",
         "ModelSummary",
     ]  # fmt: skip
     trainer = {"callbacks": callbacks, "default_root_dir": "runs.v1", "precision": "32-true"}

@@ -9,9 +9,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from kdna_zoo import cli
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.tracebacks import leave_traceback
-from kdna_zoo.training.failures import explain
+from kdna_zoo.training.command.failures import explain
 from tests.training.support import TINY
 
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--data.batch_size=4")

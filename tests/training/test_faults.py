@@ -13,9 +13,9 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.optim import Optimizer
 
-from kdna_zoo.cli import main
-from kdna_zoo.training import command
-from kdna_zoo.training.checkpointing import SafeCheckpointIO
+from kdna_zoo.cli.app import main
+from kdna_zoo.training.command import cli as command
+from kdna_zoo.training.resume.checkpointing import SafeCheckpointIO
 from tests.training.killed import STEPS_PER_EPOCH, SignalAt, arguments, run, signalled
 
 pytestmark = pytest.mark.integration

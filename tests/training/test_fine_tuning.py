@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdna_zoo.cli import main
-from kdna_zoo.training import command
+from kdna_zoo.cli.app import main
+from kdna_zoo.training.command import cli as command
 from tests.training.support import fit
 
 pytestmark = pytest.mark.integration

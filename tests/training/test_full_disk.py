@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.errors import RunError
-from kdna_zoo.training.checkpointing import SafeCheckpointIO
-from kdna_zoo.training.loggers import MetricsFile
+from kdna_zoo.training.logging.loggers import MetricsFile
+from kdna_zoo.training.resume.checkpointing import SafeCheckpointIO
 from tests.training.killed import STEPS_PER_EPOCH, arguments, run
 from tests.training.test_faults import checkpoints, step_of
 

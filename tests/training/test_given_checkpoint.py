@@ -11,10 +11,10 @@ import pytest
 import timm
 import torch
 
-from kdna_zoo.checkpoints import open_checkpoint
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.errors import UserError
-from kdna_zoo.training import command
+from kdna_zoo.records.checkpoints import open_checkpoint
+from kdna_zoo.training.command import cli as command
 from tests.training.killed import STEPS_PER_EPOCH, arguments, run
 from tests.training.support import TINY
 from tests.training.test_resume import assert_same

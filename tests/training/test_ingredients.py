@@ -8,9 +8,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdna_zoo.errors import UserError
-from kdna_zoo.training.distillation import Distillation, DistillationConfig
-from kdna_zoo.training.loss import LossConfig, build_loss
-from kdna_zoo.training.mixing import MixConfig, Mixer
+from kdna_zoo.training.objective import (
+    Distillation,
+    DistillationConfig,
+    LossConfig,
+    MixConfig,
+    Mixer,
+    build_loss,
+)
 from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 3.0]])

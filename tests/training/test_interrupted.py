@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from tests.training.killed import EPOCHS, STEPS_PER_EPOCH, arguments, run, signalled
 from tests.training.support import TINY
 from tests.training.test_faults import checkpoints, step_of

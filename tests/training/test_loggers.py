@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from lightning.pytorch.loggers import Logger
 
-from kdna_zoo.cli import main
-from kdna_zoo.training.loggers import read_rows
+from kdna_zoo.cli.app import main
+from kdna_zoo.training.logging.loggers import read_rows
 from tests.training.support import TINY, fit
 
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--data.batch_size=8")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from tests.training.support import TINY
 
 
@@ -133,7 +133,7 @@ def test_one_line_for_each_mistake(
 def test_missing_extra_is_named(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("kdna_zoo.cli.TRAIN_PACKAGES", ("lightning", "not_installed"))
+    monkeypatch.setattr("kdna_zoo.cli.app.TRAIN_PACKAGES", ("lightning", "not_installed"))
     assert main(["fit"]) == 2
     assert capsys.readouterr().err == (
         "kdna-zoo: `kdna-zoo fit` needs not_installed, which the 'train' extra brings: "

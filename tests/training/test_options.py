@@ -7,9 +7,9 @@ import pytest
 import torch
 from timm.models import create_model
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.errors import UserError
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 from tests.training.support import TINY, fit, top1
 
 pytestmark = pytest.mark.integration

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageColor
 
-from kdna_zoo.training.plots import RIGHT, WRONG, draw_learning_curve, draw_predictions
+from kdna_zoo.training.logging.plots import RIGHT, WRONG, draw_learning_curve, draw_predictions
 
 
 def pixels_of(path: Path, colour: str) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
-from kdna_zoo.training.progress import RunProgress
+from kdna_zoo.training.callbacks.progress import RunProgress
 from tests.training.support import fit
 
 

@@ -11,11 +11,12 @@ import torch
 from timm.models import register_model
 from torch import nn
 
-from kdna_zoo.cli import main
+from kdna_zoo.cli.app import main
 from kdna_zoo.data import ImageData
 from kdna_zoo.errors import UserError
 from kdna_zoo.sharing import Share, SharingPlan, auto_plan, share_kernels
-from kdna_zoo.training import ImageClassifier, command
+from kdna_zoo.training import ImageClassifier
+from kdna_zoo.training.command import cli as command
 from tests.training.support import fit
 
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--data.batch_size=8")

@@ -12,9 +12,9 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
-from kdna_zoo.cli import main
-from kdna_zoo.data.loading import EMBEDDED
-from kdna_zoo.training import command
+from kdna_zoo.cli.app import main
+from kdna_zoo.data.sources.opening import EMBEDDED
+from kdna_zoo.training.command import cli as command
 from tests.training.killed import EPOCHS, STEPS_PER_EPOCH, arguments, run, signalled
 
 pytestmark = pytest.mark.integration

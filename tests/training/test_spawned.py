@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from kdna_zoo.training import command
-from kdna_zoo.training.averaging import WeightAverage
-from kdna_zoo.training.save_run import SaveRun
+from kdna_zoo.training.callbacks.averaging import WeightAverage
+from kdna_zoo.training.command import cli as command
+from kdna_zoo.training.command.save_run import SaveRun
 from tests.training.support import fit
 
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--data.batch_size=8")

@@ -9,8 +9,8 @@ import timm
 import torch
 from PIL import Image
 
-from kdna_zoo.cli import main
-from kdna_zoo.training import command
+from kdna_zoo.cli.app import main
+from kdna_zoo.training.command import cli as command
 from tests.training.support import TINY, fit, top1
 
 STARTS = ("scratch", "pretrained", "fine_tuned", "local_dir", "streamed")

@@ -11,7 +11,7 @@ from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
 import kdna_zoo  # noqa: F401
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 from kdna_zoo.training.sync_norm import SyncNorms
 from tests.training.gloo_norm import GlooNorms
 from tests.training.support import TINY, fit

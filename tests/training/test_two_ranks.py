@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdna_zoo.training import command
+from kdna_zoo.training.command import cli as command
 from tests.training.killed import signalled
 from tests.training.support import TINY
 from tests.training.test_resume import assert_same

@@ -1,0 +1,1 @@
+"""The accuracies of runs, compared seed by seed."""

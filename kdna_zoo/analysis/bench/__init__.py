@@ -1,0 +1,1 @@
+"""Throughput, latency and memory of networks and loaders, side by side."""

@@ -1,1 +1,0 @@
-"""The commands of `kdna-zoo`, one module each; heavy imports wait until a command runs."""

@@ -1,0 +1,1 @@
+"""Opening a data set: folders of images, parquet files, the Hub."""

@@ -1,0 +1,1 @@
+"""What a run writes and a release reads: checkpoints, their record, JSON formats, the machine."""

@@ -1,0 +1,1 @@
+"""Callbacks that recipes use beside Lightning's own."""
