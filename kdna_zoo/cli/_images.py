@@ -12,7 +12,8 @@ from kdna_zoo.data.rows import ImageRows
 from kdna_zoo.data.sources.opening import open_source
 from kdna_zoo.data.sources.source import Source
 from kdna_zoo.data.splits import TEST_SPLITS
-from kdna_zoo.data.transforms import CONFIG_KEYS, eval_transform, input_channels, resolve_config
+from kdna_zoo.data.transforms import eval_transform, input_channels, resolve_config
+from kdna_zoo.records.record import DATA_CONFIG_KEYS
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def load_images(
     column = find_image_column(rows.features, None, source.title)
     chosen = np.random.default_rng(seed).permutation(len(rows))[:count]
     config = resolve_config(
-        dict.fromkeys(CONFIG_KEYS), dict(_config(network)), input_channels(network)
+        dict.fromkeys(DATA_CONFIG_KEYS), dict(_config(network)), input_channels(network)
     )
     title = f"split {split!r} of {source.title}"
     images = ImageRows(

@@ -21,7 +21,7 @@ from kdna_zoo.cli._output import print_table
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import NormName
 from kdna_zoo.names import stands_for_weights
-from kdna_zoo.records.machine import hardware, versions
+from kdna_zoo.records.machine import hardware, versions_of_measurement
 from kdna_zoo.sharing import SharingPlan, share_kernels
 
 PACKAGES = ("datasets", "lightning", "matplotlib", "PIL")
@@ -235,7 +235,7 @@ def _circumstances(args: argparse.Namespace) -> dict[str, Any]:
         "split": args.split,
         "seed": args.seed,
         "hardware": hardware(args.device),
-        "versions": versions(),
+        "versions": versions_of_measurement(),
     }
 
 

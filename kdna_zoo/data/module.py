@@ -23,7 +23,8 @@ from kdna_zoo.data.sources.source import Source
 from kdna_zoo.data.splits import Splits, describe_data
 from kdna_zoo.data.stream import ImageStream, StreamOptions
 from kdna_zoo.data.stream_loader import StreamLoader
-from kdna_zoo.data.transforms import CONFIG_KEYS, input_channels, resolve_config
+from kdna_zoo.data.transforms import input_channels, resolve_config
+from kdna_zoo.records.record import DATA_CONFIG_KEYS
 
 log = logging.getLogger(__name__)
 
@@ -128,7 +129,7 @@ class ImageData(ResumableData):
         self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
         self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": self.pin_memory}
         values = (input_size, mean, std, interpolation, crop_pct, crop_mode)
-        self._given_config = dict(zip(CONFIG_KEYS, values, strict=True))
+        self._given_config = dict(zip(DATA_CONFIG_KEYS, values, strict=True))
         self.augment = augment
         self.val_fraction = val_fraction
         self.cache_dir = cache_dir

@@ -13,7 +13,6 @@ from torch.utils.data import default_collate
 
 from kdna_zoo.errors import UserError
 
-CONFIG_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 AUGMENT_KEYS = (
     "no_aug",
     "train_crop_mode",
@@ -56,12 +55,12 @@ def resolve_config(
     Mean and std follow the channels: grey images take the average of three values.
 
     Args:
-        given: Values of `CONFIG_KEYS`; None leaves the choice to the network.
+        given: Values of `DATA_CONFIG_KEYS`; None leaves the choice to the network.
         pretrained_cfg: A timm network's ``pretrained_cfg``; may be empty.
         channels: How many the network takes; None: as many as its configuration says.
 
     Returns:
-        Each of `CONFIG_KEYS`, as plain JSON types.
+        Each of `DATA_CONFIG_KEYS`, as plain JSON types.
 
     Raises:
         UserError: If the values contradict each other, or the network.

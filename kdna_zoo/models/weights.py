@@ -14,10 +14,10 @@ from typing import Any
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.paths import published_folder
+from kdna_zoo.records.formats import MANIFEST_FORMAT
 
 ORGANISATION = "kdna-zoo"  # on the Hub; CONTRIBUTING.md says how to move it
 MANIFEST = Path(__file__).with_name("weights.json")
-FORMAT = 1
 FILE = "model.safetensors"
 
 
@@ -80,8 +80,8 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, PublishedWeights]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = content.get("format")
-        if found != FORMAT:
-            raise ValueError(f"its format is {found!r}, and this version reads {FORMAT}")
+        if found != MANIFEST_FORMAT:
+            raise ValueError(f"its format is {found!r}, and this version reads {MANIFEST_FORMAT}")
         return {name: _parse(name, entry) for name, entry in content["weights"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"cannot use the weights manifest {path}: {error}") from error
@@ -89,7 +89,10 @@ def read_manifest(path: Path = MANIFEST) -> dict[str, PublishedWeights]:
 
 def write_manifest(weights: dict[str, PublishedWeights], path: Path = MANIFEST) -> None:
     """Write a manifest, in the order given."""
-    content = {"format": FORMAT, "weights": {name: asdict(w) for name, w in weights.items()}}
+    content = {
+        "format": MANIFEST_FORMAT,
+        "weights": {name: asdict(w) for name, w in weights.items()},
+    }
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

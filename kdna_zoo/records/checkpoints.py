@@ -11,7 +11,6 @@ from torch import Tensor
 
 from kdna_zoo.errors import UserError
 
-RECORD_FORMAT = 1  # of the record that training leaves under ``checkpoint["kdna_zoo"]``
 ARCHIVE = b"PK\x03\x04"  # the first bytes of the form that torch writes
 SHOWN = 3  # this many keys of a kind are named in an error
 

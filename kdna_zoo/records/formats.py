@@ -1,9 +1,13 @@
-"""Kind and version of a JSON file of figures: whatever writes one says them, readers check them."""
+"""Kinds and versions of what this package writes: who writes one says them, readers check them."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from kdna_zoo.errors import UserError
+
+RECORD_FORMAT = 1  # of the record that training leaves under ``checkpoint["kdna_zoo"]``
+RESULT, RESULT_FORMAT = "result.json", 1  # what a finished run leaves in its folder
+MANIFEST_FORMAT = 1  # of weights.json
 
 BENCH, LOADERS, COMPARE, CKA = (
     "kdna-zoo bench",

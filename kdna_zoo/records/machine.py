@@ -1,4 +1,4 @@
-"""The machine and the software that a figure belongs to."""
+"""The machine, the versions and the commit that a figure was made with."""
 
 import os
 import platform
@@ -8,12 +8,15 @@ from pathlib import Path
 
 import torch
 
+from kdna_zoo.version import __version__
+
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def hardware(device: str) -> str:
-    """Name what computes: the GPU, or the CPU and the number of its cores."""
-    if device.startswith("cuda"):
+def hardware(device: torch.device | str) -> str:
+    """Name the processor that computes: the GPU, or the CPU and the number of its cores."""
+    device = torch.device(device)
+    if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
@@ -22,28 +25,41 @@ def hardware(device: str) -> str:
     return f"{name}, {os.cpu_count()} cores"
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that matter for speed, and of this package with its commit."""
-    from kdna_zoo import __version__
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of Python, this package, torch and other packages.
 
-    commit = _commit()
-    return {
-        "kdna_zoo": f"{__version__} ({commit})" if commit else __version__,
-        "torch": str(torch.__version__),  # torch's own tells its CUDA build
-        "timm": metadata.version("timm"),
-        "python": platform.python_version(),
-    }
+    Args:
+        *packages: Names of those, as they are installed by.
+    """
+    own = {"python": platform.python_version(), "kdna_zoo": __version__}
+    others = {name: metadata.version(name) for name in packages}
+    return {**own, "torch": str(torch.__version__), **others}  # torch's own tells its CUDA build
 
 
-def _commit() -> str | None:
-    """Return the commit of the checkout, ``-dirty`` if it was changed; None if installed."""
-    if not (PACKAGE.parent / ".git").exists():
+def versions_of_measurement() -> dict[str, str]:
+    """Return the versions that matter for speed, and of this package with its commit, in short."""
+    found, commit = versions("timm"), git_commit(length=7)
+    own = f"{__version__} ({commit})" if commit else __version__
+    return {"kdna_zoo": own, **{name: found[name] for name in ("torch", "timm", "python")}}
+
+
+def git_commit(length: int = 40) -> str | None:
+    """Return the commit of this package's checkout, ``-dirty`` if changed; None if installed.
+
+    Args:
+        length: Digits of the commit, at the least.
+    """
+    top = _git("rev-parse", "--show-toplevel")
+    if top is None or Path(top).resolve() != PACKAGE.parent:
         return None
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return _git("describe", "--always", "--dirty", f"--abbrev={length}", "--exclude=*") or None
+
+
+def _git(*args: str) -> str | None:
     try:
         done = subprocess.run(
-            command, cwd=PACKAGE.parent, capture_output=True, text=True, check=False
+            ["git", *args], cwd=PACKAGE, capture_output=True, text=True, check=False
         )
     except OSError:  # git is not installed
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() if done.returncode == 0 else None

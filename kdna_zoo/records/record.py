@@ -4,12 +4,14 @@ It lies under ``checkpoint["kdna_zoo"]`` as plain JSON types. Here it becomes fr
 once, so that what reads it later need not ask what is there. Keys it does not know are passed over.
 """
 
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Any, get_origin
 
 from kdna_zoo.errors import UserError
-from kdna_zoo.records.checkpoints import RECORD_FORMAT
+from kdna_zoo.records.formats import RECORD_FORMAT
 
 DATA_CONFIG_KEYS = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
@@ -74,8 +76,11 @@ class RunRecord:
     """How the weights came to be.
 
     `command` and the `recipe` (the resolved configuration as YAML text) are there if the run came
-    from the command line. `batch_size` is that of one device and one of `accumulate` steps.
-    `images_per_second` are those trained on, over all the seconds, validation included.
+    from the command line, and with them `recipes`, the configuration files as they were given,
+    `arguments`, all else that was given, word by word, and `folder`, the name of the run's own;
+    for runs of older versions, which have only the command, ask `recipes_of` and `arguments_of`.
+    `batch_size` is that of one device and one of `accumulate` steps. `images_per_second` are those
+    trained on, over all the seconds, validation included.
     """
 
     command: str | None
@@ -93,6 +98,9 @@ class RunRecord:
     started: str
     seconds: float
     images_per_second: float | None
+    recipes: list[str] | None = None
+    arguments: list[str] | None = None
+    folder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,47 @@ class Record:
     metrics: Metrics | None
     run: RunRecord
     base_model: str | None = None
+
+
+def as_written(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by the names of a dataclass's fields, as JSON has them; others are not known.
+
+    Args:
+        kind: `Record` or one of its parts.
+        values: By name; what is left out is None.
+    """
+    names = [field.name for field in fields(kind)]
+    unknown = set(values) - set(names)
+    assert not unknown, f"{kind.__name__} has no {unknown}"
+    return {name: values.get(name) for name in names}
+
+
+def recipes_of(run: RunRecord) -> list[str]:
+    """Return the configuration files of this package that a run was given, in order."""
+    given = run.recipes if run.recipes is not None else split_command(run.command)[0]
+    return [file for file in given if file.startswith("recipes/")]
+
+
+def arguments_of(run: RunRecord) -> list[str]:
+    """Return what else a run was given, word by word."""
+    return run.arguments if run.arguments is not None else split_command(run.command)[1]
+
+
+def split_command(command: str | Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Return the configuration files of a command line, and its other words.
+
+    Args:
+        command: As one writes it, or its words; None: nothing.
+    """
+    words = shlex.split(command) if isinstance(command, str) else list(command or [])
+    files, others, rest = [], [], iter(words)
+    for word in rest:
+        option, equals, value = word.partition("=")
+        if option not in ("--config", "-c"):
+            others.append(word)
+        elif file := value if equals else next(rest, ""):
+            files.append(file)
+    return files, others
 
 
 def parse_record(raw: object) -> Record:
@@ -132,6 +181,16 @@ def parse_record(raw: object) -> Record:
     _check_labels(record)
     _check_data_config(record)
     return record
+
+
+def parse_run(raw: object) -> RunRecord:
+    """Check the raw record of a run and turn it into frozen data.
+
+    Raises:
+        UserError: An entry is missing or wrong.
+    """
+    run: RunRecord = _read(RunRecord, raw, "run")
+    return run
 
 
 def _read(kind: Any, value: Any, where: str) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from kdna_zoo.printable import printable
-from kdna_zoo.records.record import Record
+from kdna_zoo.records.record import Record, arguments_of, recipes_of
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.costs import compare_costs
 from kdna_zoo.release.options import Release
@@ -127,9 +127,7 @@ def _validate_command(record: Record, name: str, repo_id: str | None) -> str | N
     """Write the command that measures the accuracy again; None if nobody else has the images."""
     model = name if repo_id else "local-dir:."
     loaded = f"--model.arch {model} --model.pretrained true"
-    words = shlex.split(record.run.command or "")
-    recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", " ".join(words))
-    given = data_options(words)
+    recipes, given = recipes_of(record.run), data_options(arguments_of(record.run))
     if recipes:
         configs = " ".join(f"--config {recipe}" for recipe in recipes)
         exact = " --trainer.precision 32-true" if record.run.precision != "32-true" else ""

@@ -130,7 +130,10 @@ def write_about(trained: TrainedModel, folder: Path, about: Release) -> None:
 def _portable_run(trained: TrainedModel) -> TrainedModel:
     run = trained.record.run
     command, recipe = (text and portable(text) for text in (run.command, run.recipe))
-    run = replace(run, command=command, recipe=recipe)
+    recipes, arguments = (
+        words and [portable(word) for word in words] for words in (run.recipes, run.arguments)
+    )
+    run = replace(run, command=command, recipe=recipe, recipes=recipes, arguments=arguments)
     return replace(trained, record=replace(trained.record, run=run))
 
 
@@ -142,7 +145,7 @@ def _figures(trained: TrainedModel, about: Release) -> dict[str, Any]:
     """Collect what was measured, and the data, seed, hardware and versions that belong to it."""
     record, measured = asdict(trained.record), about.measured
     run, data = record["run"], record["data"]
-    del run["recipe"]  # has a file of its own
+    del run["recipe"], run["folder"]  # one has a file of its own, the other is the trainer's
     del data["path"]  # a place on the trainer's machine
     return {
         "arch": record["arch"],

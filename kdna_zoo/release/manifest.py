@@ -1,7 +1,6 @@
 """Writes what the weights manifest says of a release, from the files of its folder."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from kdna_zoo.models.weights import (
     write_manifest,
 )
 from kdna_zoo.paths import checkout, published_folder
-from kdna_zoo.records.record import DATA_CONFIG_KEYS
+from kdna_zoo.records.record import DATA_CONFIG_KEYS, parse_run, recipes_of
 
 
 def folder_name(folder: Path) -> str:
@@ -54,7 +53,7 @@ def describe_folder(
     with _complete(folder / CONFIG, folder / "metrics.json"):
         source = config["pretrained_cfg"]
         data, run = figures["data"], figures["run"]
-        recipes = re.findall(r"(?:--config|-c)[ =](recipes/\S+)", run["command"] or "")
+        recipes = recipes_of(parse_run(run))
         return PublishedWeights(
             repo_id=repo_id or f"{ORGANISATION}/{folder_name(folder)}",
             revision=revision,

@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.models.published import CONFIG, own_arguments, read_config
-from kdna_zoo.records.checkpoints import RECORD_FORMAT
+from kdna_zoo.records.formats import RECORD_FORMAT
 from kdna_zoo.records.record import DATA_CONFIG_KEYS, Measured, Record, Throughput, parse_record
 from kdna_zoo.release.checkpoint import TrainedModel
 from kdna_zoo.release.folder import FILES, check_folder, write_about, write_target

@@ -7,8 +7,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from kdna_zoo.errors import UserError
-
-SHOWN = 3  # this many keys of a kind are named in an error
+from kdna_zoo.records.checkpoints import describe_mismatch
 
 
 def check_checkpoint(checkpoint: Mapping[str, Any], module: nn.Module, arch: str) -> None:
@@ -17,22 +16,14 @@ def check_checkpoint(checkpoint: Mapping[str, Any], module: nn.Module, arch: str
     Raises:
         UserError: If it is of another network; both are named.
     """
-    own, found = module.state_dict(), checkpoint["state_dict"]
-    missing = [key for key in own if key not in found]
-    unknown = [key for key in found if key not in own]
-    reshaped = [key for key in own if key in found and own[key].shape != found[key].shape]
-    if not missing and not unknown and not reshaped:
+    differs = describe_mismatch(checkpoint["state_dict"], module.state_dict())
+    if not differs:
         return
     record = checkpoint.get("kdna_zoo") or {}
     theirs = f"{record.get('arch', 'unknown')} with {record.get('num_classes', 'unknown')} classes"
-    details = [
-        f"{what}: {', '.join(keys[:SHOWN])}{' ...' if len(keys) > SHOWN else ''}"
-        for what, keys in (("missing", missing), ("unknown", unknown), ("other shape", reshaped))
-        if keys
-    ]
     raise UserError(
         f"the checkpoint is of another network than this run's {arch}: it holds {theirs}, made "
-        f"with the arguments {record.get('arch_args', 'unknown')} ({'; '.join(details)}). Give the "
+        f"with the arguments {record.get('arch_args', 'unknown')} ({differs}). Give the "
         "recipe that it was trained with, or its --model.arch, --model.arch_args and data"
     )
 

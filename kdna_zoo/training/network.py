@@ -2,16 +2,12 @@
 
 from typing import Any
 
-import timm
 import torch
-from huggingface_hub import constants
 from torch import nn
 
-import kdna_zoo  # noqa: F401  registers the kdna_* names with timm
-from kdna_zoo.errors import UserError, WeightsError, did_you_mean
-from kdna_zoo.finite import what_is_not_finite
-from kdna_zoo.hub_errors import explain
-from kdna_zoo.names import ON_THE_HUB, stands_for_weights
+from kdna_zoo.errors import UserError
+from kdna_zoo.models import creation
+from kdna_zoo.names import stands_for_weights
 from kdna_zoo.records.checkpoints import check_given_weights
 
 SHARED = "any_kdna"  # the name of any network with a sharing plan
@@ -24,7 +20,7 @@ def create_network(
     arch_args: dict[str, Any],
     reset_head: bool = False,
 ) -> nn.Module:
-    """Return ``timm.create_model(arch, ...)``.
+    """Return ``timm.create_model(arch, ...)``, or say why there is no such network.
 
     Args:
         arch: Name for timm.
@@ -40,26 +36,9 @@ def create_network(
     """
     if "num_classes" in arch_args:
         raise UserError("the number of classes is the data's: set data.num_classes, not arch_args")
-    if ":" not in arch and not timm.is_model(arch):
-        names = timm.list_models()
-        hint = did_you_mean(arch.split(".")[0], names, "timm.list_models() lists them all")
-        raise UserError(f"timm knows no network named {arch!r}; {hint}")
     check_given_weights(arch_args)
     pretrained = pretrained or stands_for_weights(arch)
-    try:
-        network: Any = timm.create_model(arch, pretrained, num_classes=num_classes, **arch_args)
-    except WeightsError:
-        raise  # says it all
-    except (TypeError, ValueError, RuntimeError, AssertionError, OSError) as error:
-        if isinstance(error, OSError) and arch.startswith(ON_THE_HUB):
-            where, repo_id = f"config.json of {arch[7:]}", arch[7:].partition("@")[0]
-            raise explain(error, where, constants.HF_HUB_CACHE, repo_id) from error
-        weights = " with its weights" if pretrained else ""
-        raise UserError(
-            f"timm cannot create {arch!r}{weights} and the arguments {arch_args}: {error}"
-        ) from error
-    if pretrained and (unfit := what_is_not_finite(network.state_dict())):
-        raise WeightsError(f"the weights of {arch} have {unfit}: nobody could use them")
+    network: Any = creation.create_network(arch, pretrained, num_classes=num_classes, **arch_args)
     if reset_head and not pretrained and type(network.get_classifier()) is nn.Linear:
         network.reset_classifier(num_classes)
     return network  # type: ignore[no-any-return]

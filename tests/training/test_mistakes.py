@@ -50,7 +50,9 @@ def test_checkpoint_of_other_arguments(folder: Path, capsys: pytest.CaptureFixtu
     checkpoint = folder / "checkpoints" / "last.ckpt"
     wider = "--model.arch_args={channels: [8, 8, 16, 24]}"
     assert main(["validate", *TINY, f"--ckpt_path={checkpoint}", wider]) == 2
-    assert "other shape: model.layer4.0.conv1.weight" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "of another shape: 'model.layer4.0.conv1.weight' (" in error
+    assert " in the file, " in error
 
 
 @pytest.mark.integration
@@ -100,7 +102,7 @@ def assert_last_is_good(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--model.arch=local-dir:nowhere", "timm cannot create 'local-dir:nowhere'"),
+        ("--model.arch=local-dir:nowhere", "there is no folder nowhere; local-dir: takes a published"),
         ("--model.pretrained=true", "there are no weights of test_kdna_resnet here"),
         ("--model.arch_args={nonsense: 1}", "unexpected keyword argument 'nonsense'"),
         ("--model.arch_args={num_classes: 3}", "set data.num_classes, not arch_args"),

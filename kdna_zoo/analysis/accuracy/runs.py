@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kdna_zoo.errors import UserError
-from kdna_zoo.records.formats import COMPARE, check_version, kind_of
+from kdna_zoo.records.formats import COMPARE, RESULT, RESULT_FORMAT, check_version, kind_of
 from kdna_zoo.sharing import SharingPlan
-
-RESULT = "result.json"
-FORMAT = 1  # of result.json, which kdna_zoo.training.callbacks.summary writes
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,10 @@ def read_runs(file: Path) -> list[Run]:
 
 def _read(raw: Any, file: Path) -> Run:
     version = raw.get("format") if isinstance(raw, dict) else None
-    if version != FORMAT or "parameters" not in raw:
+    if version != RESULT_FORMAT or "parameters" not in raw:
         raise UserError(
             f"{file} has format {version!r} or comes from an older kdna-zoo; this one reads format"
-            f" {FORMAT} with parameters, data and arguments: train again with this version"
+            f" {RESULT_FORMAT} with parameters, data and arguments: train again with this version"
         )
     try:
         return _run_of(raw, file)

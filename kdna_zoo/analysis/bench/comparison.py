@@ -12,7 +12,7 @@ from kdna_zoo.analysis.bench.memory import peak_on_cpu, peak_on_cuda
 from kdna_zoo.analysis.bench.timing import Measurement, Times, measure
 from kdna_zoo.errors import KdnaZooError, UserError
 from kdna_zoo.records.formats import BENCH, mark
-from kdna_zoo.records.machine import hardware, versions
+from kdna_zoo.records.machine import hardware, versions_of_measurement
 
 Report = Callable[[str], object]
 
@@ -134,7 +134,11 @@ def compare(
             report(f"memory of {case}")
             peaks.append(peak_on_cpu(case, setting))
     results = _results(cases, runners, measurement, peaks, setting.batch_size)
-    machine = {"hardware": hardware(setting.device), "versions": versions(), "started": started}
+    machine = {
+        "hardware": hardware(setting.device),
+        "versions": versions_of_measurement(),
+        "started": started,
+    }
     return Comparison(setting, tuple(results), measurement.order, machine)
 
 

@@ -18,7 +18,7 @@ from kdna_zoo.analysis.bench.timing import Measurement, Times, measure
 from kdna_zoo.data import ImageData
 from kdna_zoo.records.formats import LOADERS as KIND
 from kdna_zoo.records.formats import mark
-from kdna_zoo.records.machine import hardware, versions
+from kdna_zoo.records.machine import hardware, versions_of_measurement
 
 TIMM = "timm"
 LOADERS = (TIMM, "timm, prefetcher", "kdna_zoo", "kdna_zoo, streaming")
@@ -87,7 +87,7 @@ class LoaderComparison:
             **asdict(self.setting),
             "order": [list(turns) for turns in self.measurement.order],
             "hardware": hardware("cpu"),
-            "versions": versions(),
+            "versions": versions_of_measurement(),
             "results": results,
         }
 

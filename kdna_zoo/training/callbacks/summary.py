@@ -8,11 +8,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Callback
 
 from kdna_zoo.atomic import replaced_file
+from kdna_zoo.records.formats import RESULT, RESULT_FORMAT
 from kdna_zoo.training.logging.loggers import METRICS, read_rows
 from kdna_zoo.training.logging.record import make_record
 from kdna_zoo.training.logging.settings import settings_of
-
-FORMAT = 1
 
 
 class RunSummary(Callback):
@@ -32,7 +31,7 @@ class RunSummary(Callback):
         result["checkpoints"] = sorted(
             path.name for path in folder.glob("checkpoints/*.ckpt") if path.name[0] != "."
         )
-        with replaced_file(folder / "result.json") as fresh:
+        with replaced_file(folder / RESULT) as fresh:
             fresh.write_text(json.dumps(result, indent=2) + "\n")
         from kdna_zoo.training.logging.plots import (
             draw_learning_curve,  # matplotlib is slow to import
@@ -55,7 +54,7 @@ def summarise(
     split = (data.get("val") or {}).get("split")
     measured = [_measured(row, split) for row in rows if "val/top1" in row]
     return {
-        "format": FORMAT,
+        "format": RESULT_FORMAT,
         "arch": record["arch"],
         "arch_args": record["arch_args"],
         "parameters": parameters,

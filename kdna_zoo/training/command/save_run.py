@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
+from kdna_zoo.records.record import split_command
 from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.logging.record import describe_machine
 
@@ -48,7 +49,11 @@ class SaveRun(SaveConfigCallback):
         assert self.folder is not None
         command = shlex.join(["kdna-zoo", *sys.argv[1:]])
         folder, recipe = self.folder.name, self._recipe
-        pl_module.run_info = {"command": command, "recipe": recipe, "folder": folder}
+        recipes, arguments = split_command(sys.argv[1:])
+        pl_module.run_info = {
+            **{"command": command, "recipe": recipe, "folder": folder},
+            **{"recipes": recipes, "arguments": arguments},
+        }
         part = {"command": command, "seed": self._seed, **describe_machine(trainer)}
         record, file = part, self.folder / "run.json"
         goes_on = any(getattr(logger, "first_step", None) is not None for logger in trainer.loggers)

@@ -4,20 +4,16 @@ Every checkpoint carries it, so that weights and their provenance cannot be part
 """
 
 import os
-import platform
-import subprocess
 import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib import metadata
-from pathlib import Path
 from typing import Any, Protocol
 
 import lightning.pytorch as pl
-import torch
 
-import kdna_zoo
-from kdna_zoo.records.checkpoints import RECORD_FORMAT
+from kdna_zoo.records.formats import RECORD_FORMAT
+from kdna_zoo.records.machine import git_commit, hardware, versions
+from kdna_zoo.records.record import Record, RunRecord, as_written
 
 PACKAGES = ("timm", "lightning", "torchmetrics", "datasets")
 
@@ -48,8 +44,7 @@ def make_record(module: Recorded) -> dict[str, Any]:
     """Return the record of a run in progress, as it goes into a checkpoint under ``kdna_zoo``."""
     data: Any = getattr(module.trainer, "datamodule", None)
     described = data.describe() if hasattr(data, "describe") else None
-    return {
-        "format": RECORD_FORMAT,
+    record = {
         "arch": module.arch,
         "arch_args": module.arch_args,
         "num_classes": module.num_classes,
@@ -60,6 +55,7 @@ def make_record(module: Recorded) -> dict[str, Any]:
         "run": _run(module, getattr(data, "batch_size", None), getattr(data, "seed", _seed())),
         "base_model": module.base_model,
     }
+    return {"format": RECORD_FORMAT, **as_written(Record, record)}
 
 
 def _metrics(module: Recorded, data: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -76,7 +72,7 @@ def _run(module: Recorded, batch_size: int | None, seed: int | None) -> dict[str
     started = datetime.fromtimestamp(module.started, timezone.utc)
     seconds = module.seconds_before + time.time() - module.resumed
     images = trainer.global_step * trainer.accumulate_grad_batches * trainer.world_size
-    return {
+    run = {
         "seed": seed,
         "epochs": round(trainer.global_step / max(module.updates_per_epoch, 1), 2),
         "steps": trainer.global_step,
@@ -90,6 +86,7 @@ def _run(module: Recorded, batch_size: int | None, seed: int | None) -> dict[str
         **describe_machine(trainer),
         **module.run_info,
     }
+    return as_written(RunRecord, run)
 
 
 def time_spent(checkpoint: Mapping[str, Any]) -> tuple[float, float]:
@@ -103,43 +100,11 @@ def time_spent(checkpoint: Mapping[str, Any]) -> tuple[float, float]:
 def describe_machine(trainer: pl.Trainer) -> dict[str, Any]:
     """Return hardware, versions and the commit of this package."""
     device = trainer.strategy.root_device
-    return {"hardware": hardware(device), "git_commit": git_commit(), "versions": versions()}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python, this package and what it trains with."""
-    found = {name: metadata.version(name) for name in PACKAGES}
-    own = {"python": platform.python_version(), "kdna_zoo": kdna_zoo.__version__}
-    return {**own, "torch": str(torch.__version__), **found}  # torch's own tells its CUDA build
-
-
-def hardware(device: torch.device) -> str:
-    """Name the processor that computes: the GPU, or the CPU with its cores."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    name = names[0] if names else platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
-
-
-def git_commit() -> str | None:
-    """Return the commit of this package's checkout, ``-dirty`` if changed; None if installed."""
-    package = Path(kdna_zoo.__file__).resolve().parent
-    top = _git("rev-parse", "--show-toplevel", cwd=package)
-    if top is None or Path(top).resolve() != package.parent:
-        return None
-    described = _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*", cwd=package)
-    return described or None
-
-
-def _git(*args: str, cwd: Path) -> str | None:
-    try:
-        done = subprocess.run(["git", *args], cwd=cwd, capture_output=True, text=True, check=False)
-    except OSError:  # git is not installed
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return {
+        "hardware": hardware(device),
+        "git_commit": git_commit(),
+        "versions": versions(*PACKAGES),
+    }
 
 
 def _seed() -> int | None:
