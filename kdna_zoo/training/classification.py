@@ -125,7 +125,8 @@ class ImageClassifier(RecordedTask):
     def predict_step(self, batch: tuple[Tensor, Tensor, Tensor], batch_idx: int) -> dict[str, Any]:
         """Return each image's index, label and class probabilities (N, classes)."""
         images, labels, indices = batch
-        return {"index": indices, "label": labels, "probability": self(images).softmax(dim=1)}
+        probability = self(images).float().softmax(dim=1)
+        return {"index": indices, "label": labels, "probability": probability}
 
     def _evaluate(self, batch: tuple[Tensor, Tensor], metrics: MetricCollection) -> None:
         images, labels = batch

@@ -240,6 +240,10 @@ class Objective:
         return self._mixer(images, labels) if self._mixer else (images, labels)
 
     def __call__(self, logits: Tensor, targets: Tensor, images: Tensor) -> Tensor:
-        """Return the loss of logits (N, C) of images, against what `mix` returned."""
+        """Return the loss of logits (N, C) of images, against what `mix` returned.
+
+        It is taken in float32 or better: under autocast a CPU would leave the softmax in bfloat16.
+        """
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         loss: Tensor = self._loss(logits, targets)
         return self._teacher(images, logits, loss) if self._teacher else loss

@@ -8,12 +8,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.objective import (
     Distillation,
     DistillationConfig,
     LossConfig,
     MixConfig,
     Mixer,
+    Objective,
     build_loss,
 )
 from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
@@ -47,6 +49,31 @@ def test_threshold_of_mixed_targets() -> None:
 def test_threshold_without_bce() -> None:
     with pytest.raises(UserError, match="BCE target threshold"):
         build_loss(LossConfig("ce", target_threshold=0.2), smoothing=0.0, soft_targets=False)
+
+
+@pytest.mark.parametrize("mix", [MixConfig(), MixConfig(mixup_alpha=1.0)], ids=["plain", "mixed"])
+@pytest.mark.parametrize("loss", ["ce", "bce"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_loss_of_bfloat16_logits_is_float32(mix: MixConfig, loss: str, smoothing: float) -> None:
+    """Under autocast a CPU takes the softmax in bfloat16, a GPU in float32."""
+    objective = Objective(3, smoothing, LossConfig(loss), mix, DistillationConfig())
+    logits = LOGITS.bfloat16()
+    images, targets = objective.mix(torch.zeros(2, 3, 4, 4), LABELS)
+    expected = objective(logits.float(), targets, images)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = objective(logits, targets, images)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+def test_probabilities_of_bfloat16_logits_are_float32() -> None:
+    module = ImageClassifier(arch="test_kdna_resnet").eval()
+    batch = (torch.randn(2, 3, 64, 64), LABELS, torch.arange(2))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        expected = module(batch[0]).float().softmax(dim=1)
+        found = module.predict_step(batch, 0)["probability"]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_mixup_mixes_images_and_labels_alike() -> None:

@@ -102,7 +102,10 @@ def assert_last_is_good(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--model.arch=local-dir:nowhere", "there is no folder nowhere; local-dir: takes a published"),
+        (
+            "--model.arch=local-dir:nowhere",
+            "there is no folder nowhere; local-dir: takes a published",
+        ),
         ("--model.pretrained=true", "there are no weights of test_kdna_resnet here"),
         ("--model.arch_args={nonsense: 1}", "unexpected keyword argument 'nonsense'"),
         ("--model.arch_args={num_classes: 3}", "set data.num_classes, not arch_args"),
