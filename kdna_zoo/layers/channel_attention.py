@@ -76,12 +76,17 @@ class ChannelAttention(nn.Module):
 
     def gate(self, pooled: Tensor) -> Tensor:
         """Compute the gate from the pooled input: (N, I) -> (N, I)."""
-        if isinstance(self.norm, nn.BatchNorm2d) and self.norm.training:  # not if frozen by eval()
-            _require_two_images(pooled)
+        if not torch.jit.is_scripting():  # which knows no such class, and needs an `if` of its own
+            self._check_images(pooled)
         h = self.fc1(pooled)  # (N, R)
         # The norm sees (N, R, 1, 1), so that SyncBatchNorm and frozen-BN conversions apply to it.
         h = self.norm(h[:, :, None, None]).flatten(1)
         return torch.sigmoid(self.fc2(self.act(h)))
+
+    @torch.jit.unused
+    def _check_images(self, pooled: Tensor) -> None:
+        if isinstance(self.norm, nn.BatchNorm2d) and self.norm.training:  # not if frozen by eval()
+            _require_two_images(pooled)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x * g(x)."""

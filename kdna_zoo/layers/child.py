@@ -10,7 +10,7 @@ static modulation or both, and a child may keep a kernel of its own, as its own 
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from typing import Any, Generic, Literal, TypeVar, cast, get_args
+from typing import Any, Generic, Literal, NoReturn, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -100,7 +100,7 @@ class Child(nn.Module, Generic[Parent], ABC):
 
     def child_kernel(self) -> Tensor:
         """Form W_j = W_p * (1 + a_f) * (1 + a_s), in the shape of the parent's kernel."""
-        return cast("Tensor", self.modulation(self.parent.weight))
+        return cast("Tensor", self.modulation(_as_numbers(self.parent.weight)))
 
     def fuse(self) -> nn.Module:
         """Return the deployed form: the channel attention, if any, then an ordinary layer.
@@ -121,6 +121,14 @@ class Child(nn.Module, Generic[Parent], ABC):
         if not isinstance(self.channel_attn, nn.Identity):
             self.channel_attn = self.channel_attn.fuse()
 
+    def __prepare_scriptable__(self) -> NoReturn:
+        """Say to ``torch.jit.script`` what it cannot follow, before it says so in its own words."""
+        raise RuntimeError(
+            f"torch.jit.script cannot compile a {type(self).__name__}, which reads another layer's "
+            "weight. Fuse the network first, by kdna_zoo.fuse(model), or use torch.jit.trace or "
+            "torch.export"
+        )
+
     @abstractmethod
     def _ordinary(self, bias: bool) -> Parent:
         """Return an ordinary layer of the child's geometry, without memory for its weight."""
@@ -132,6 +140,14 @@ class Child(nn.Module, Generic[Parent], ABC):
             self.weight = layer.weight
             self._parent = (cast("Parent", self),)
         self.train(layer.training)
+
+
+def _as_numbers(weight: Tensor) -> Tensor:
+    """Return a weight to compute with; one that torchao quantized in place is written out."""
+    if type(weight) is nn.Parameter:
+        return weight
+    dequantize = getattr(type(weight), "dequantize", Tensor.dequantize)
+    return weight if dequantize is Tensor.dequantize else weight.dequantize()
 
 
 class GatedLayer(nn.Sequential):

@@ -11,7 +11,7 @@ See candidates.py for what a role is. A pair is left out where the adapter would
 kernel it saves, as it does in many small layers.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from kdna_zoo.layers import NormName
 from kdna_zoo.sharing.candidates import alike, choose_reduction, roles_of, saved_by
-from kdna_zoo.sharing.fitting import Layer, layers_to_share
+from kdna_zoo.sharing.fitting import Layer, can_share, layers_to_share
 from kdna_zoo.sharing.plan import PlanError, Share, SharingPlan
 from kdna_zoo.sharing.stages import Stages
 
@@ -72,7 +72,8 @@ def auto_plan(
     chosen = _choose(found, [stages] if isinstance(stages, str) else stages)
     shares = tuple(share for stage in chosen for share in found[stage])
     if not shares:
-        raise PlanError(_why_nothing(by_stage, layers, chosen if stages else list(by_stage)))
+        looked_at = {stage: len(by_stage[stage]) for stage in (chosen if stages else by_stage)}
+        raise PlanError(_why_nothing(model, looked_at))
     return SharingPlan(shares, norm)
 
 
@@ -100,15 +101,20 @@ def _choose(found: dict[str, list[Share]], stages: Sequence[str] | None) -> list
     return list(stages)
 
 
-def _why_nothing(
-    by_stage: dict[str, list[str]], layers: dict[str, Layer], stages: list[str]
-) -> str:
-    if not layers:
-        return "nothing can be shared: the network has no plain Conv2d or Linear"
-    looked_at = [f"{stage} ({len(by_stage[stage])} layers)" for stage in stages]
+def _why_nothing(model: nn.Module, looked_at: dict[str, int]) -> str:
+    """Say why no two layers can share, given the number of layers in each stage."""
+    special = Counter(
+        type(m).__name__ for m in model.modules() if isinstance(m, nn.Conv2d) and not can_share(m)
+    )
+    kinds = ", ".join(f"{count} {name}" for name, count in special.items())
+    others = f" (it has {kinds}, which compute more)" if special else ""
+    if not looked_at:
+        return f"nothing can be shared: the network has no plain Conv2d or Linear{others}"
+    stages = [f"{stage} ({count} layers)" for stage, count in looked_at.items()]
     more = f" and {len(stages) - 5} more" if len(stages) > 5 else ""
     return (
         "nothing can be shared: no two convolutions or linear layers of one stage have one role in "
         "their blocks and kernels of one shape that are larger than an adapter (depthwise ones are "
-        f"left out); looked at {', '.join(looked_at[:5])}{more}"
+        f"left out); looked at {', '.join(stages[:5])}{more}, where stages are what timm's "
+        f"feature_info ends{others}"
     )

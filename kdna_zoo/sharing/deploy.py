@@ -58,7 +58,7 @@ def fuse(model: Network, keep: Keep = "speed") -> Network:
         else:
             fused.set_submodule(path, child.fuse())
     parents = {child.parent for child in kept}
-    _reparameterize(fused, {*kept, *parents})
+    unmerged = _reparameterize(fused, {*kept, *parents})
     fused.eval()
     for layer_path, norm_path in _followed_by_norm(fused).items():
         layer, norm = fused.get_submodule(layer_path), fused.get_submodule(norm_path)
@@ -68,28 +68,50 @@ def fuse(model: Network, keep: Keep = "speed") -> Network:
         elif layer not in parents:
             fused.set_submodule(layer_path, fold_batch_norm(cast("nn.Conv2d", layer), norm))
             fused.set_submodule(norm_path, _without_norm(norm))
+    for path in unmerged:
+        _seal(fused, path)
     return fused
 
 
-def _reparameterize(module: nn.Module, left_alone: set[nn.Module]) -> None:
+def _reparameterize(module: nn.Module, left_alone: set[nn.Module], at: str = "") -> list[str]:
     """Let the blocks below a module merge what they can by their own means, in place.
 
     A block that reads the weight of a layer that gates its input fails, and stays as it was.
+
+    Returns:
+        The paths of the outermost blocks that failed.
     """
+    unmerged: list[str] = []
     for name, block in list(module.named_children()):
         if isinstance(block, Child | ChannelAttention):
             continue
+        path, failed = f"{at}{name}", False
         merges = any(hasattr(block, way) for way in WAYS_TO_MERGE)
         if merges and left_alone.isdisjoint(block.modules()):
             holder = nn.ModuleDict({name: copy.deepcopy(block)})
             try:
                 reparameterize_model(holder, inplace=True)
             except Exception:  # a block's own code, which may raise anything on a gated layer
-                pass
+                failed = True
             else:
+                for parameter in block.parameters():  # timm makes layers as torch does by default
+                    holder.to(parameter.device, parameter.dtype)
+                    break
                 setattr(module, name, holder[name])
                 continue
-        _reparameterize(block, left_alone)
+        inside = _reparameterize(block, left_alone, f"{path}.")
+        unmerged += [path] if failed else inside
+    return unmerged
+
+
+def _seal(model: nn.Module, path: str) -> None:
+    """Put a trace of a block in its place, which computes the same and has no means to merge."""
+    block = model.get_submodule(path)
+    try:
+        graph = _Tracer().trace(block)
+    except Exception:  # stays what it is, as all of a network that cannot be traced
+        return
+    model.set_submodule(path, fx.GraphModule(block, graph, type(block).__name__))
 
 
 def _shares_pointwise(child: Child[Any]) -> bool:

@@ -1,6 +1,7 @@
 """The deployed form: equal outputs, no batch norm left that could be folded, exportable."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 import kdna_zoo
 from kdna_zoo.errors import UserError
-from kdna_zoo.layers import Child
+from kdna_zoo.layers import AdapterName, Child
 from kdna_zoo.sharing.deploy import Keep
 
 NAMES = timm.list_models(["kdna_*", "test_kdna_*"])
@@ -134,6 +135,43 @@ def test_other_networks_fold_what_can_be_folded(name: str) -> None:
     assert difference(fused, model, x) < 1e-5
     norms = [sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) for net in (model, fused)]
     assert norms[1] < norms[0]
+
+
+@pytest.mark.parametrize("adapter", ["full", "none"])
+def test_blocks_that_merge_by_themselves(adapter: AdapterName) -> None:
+    """RepVGG: 22 blocks of timm's two branches; where one gates its input, both have to stay."""
+    model, x = trained("repvgg_a0")
+    assert convs(kdna_zoo.fuse(model)) == convs(reparameterize_model(model)) == 22
+    assert difference(kdna_zoo.fuse(model), model, x) < 1e-5
+    plan = replace(kdna_zoo.auto_plan(model), adapter=adapter)
+    blocks = {share.child.rpartition(".conv_")[0] for share in plan}
+    kdna_zoo.share_kernels(model, plan)
+    with pytest.raises(AttributeError, match=r"ChildConv2d has no weight .* Fuse the network fir"):
+        reparameterize_model(model)
+    fused = kdna_zoo.fuse(model)
+    assert difference(fused, model, x) < 1e-5
+    assert convs(fused) == 22 + (len(blocks) if adapter == "full" else 0)
+    assert difference(reparameterize_model(fused), model, x) < 1e-5, "nothing is left to merge"
+    assert difference(copy.deepcopy(fused), model, x) < 1e-5
+    again = kdna_zoo.fuse(model)
+    again.load_state_dict(fused.state_dict())
+
+
+def convs(model: nn.Module) -> int:
+    return sum(isinstance(module, nn.Conv2d) for module in model.modules())
+
+
+def test_blocks_keep_the_type_of_their_numbers() -> None:
+    model = timm.create_model("repvgg_a0").to(torch.bfloat16)
+    assert {p.dtype for p in kdna_zoo.fuse(model).parameters()} == {torch.bfloat16}
+
+
+def test_a_control_that_merging_would_damage_is_refused() -> None:
+    model = timm.create_model("repvgg_a0")
+    plan = replace(kdna_zoo.auto_plan(model), own_kernels=True)
+    with pytest.raises(kdna_zoo.PlanError, match=r"a RepVggBlock that merges its kernels when it"):
+        kdna_zoo.share_kernels(model, plan)
+    kdna_zoo.share_kernels(model, replace(plan, adapter="none"))
 
 
 def test_bias_and_filter_attention_go_into_the_norm() -> None:

@@ -104,7 +104,7 @@ def assert_last_is_good(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
     [
         (
             "--model.arch=local-dir:nowhere",
-            "there is no folder nowhere; local-dir: takes a published",
+            "there is no folder nowhere; local-dir: takes a",
         ),
         ("--model.pretrained=true", "there are no weights of test_kdna_resnet here"),
         ("--model.arch_args={nonsense: 1}", "unexpected keyword argument 'nonsense'"),
