@@ -17,6 +17,7 @@ from torch import nn
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import NormName
 from kdna_zoo.models._pretrained import checked_arguments, checked_source, choose, fit_check
+from kdna_zoo.models.compat import record_arguments
 from kdna_zoo.models.weights import PublishedWeights, weights_of
 from kdna_zoo.sharing import PlanError, SharingPlan, ablate, share_kernels
 
@@ -114,7 +115,7 @@ def build_kdna(
         feature_cfg=dict(feature_cfg or {}),  # timm fills it in
         **{**arch_args, **kwargs},
     )
-    network._model_args = dict(arch_args)  # type: ignore[assignment]  # timm adds the user's own
+    record_arguments(network, arch_args)  # timm adds the user's own
     return network
 
 

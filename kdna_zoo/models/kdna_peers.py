@@ -16,12 +16,12 @@ from functools import partial
 from typing import Any
 
 from timm.models import generate_default_cfgs, register_model
-from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from timm.models.efficientnet import mobilenetv2_035, mobilenetv2_050, mobilenetv2_100
 from timm.models.resnet import BasicBlock, Bottleneck, resnet18, resnet50
 from torch import nn
 
 from kdna_zoo.models._builder import build_peer, default_cfg
+from kdna_zoo.models.compat import DepthwiseSeparableConv, InvertedResidual
 from kdna_zoo.peers import CondConv, DYConv, ODConv, make_dynamic
 
 BLOCKS = (BasicBlock, Bottleneck, DepthwiseSeparableConv, InvertedResidual)

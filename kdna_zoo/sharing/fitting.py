@@ -23,7 +23,9 @@ def can_share(module: nn.Module) -> TypeIs[Layer]:
 
     A subclass may compute more, and so may a layer whose kernel is made of other parameters.
     """
-    return type(module) in (nn.Conv2d, nn.Linear) and module._parameters.get("weight") is not None
+    return type(module) in (nn.Conv2d, nn.Linear) and "weight" in dict(
+        module.named_parameters(recurse=False)
+    )
 
 
 def layers_to_share(model: nn.Module) -> dict[str, Layer]:
@@ -114,6 +116,6 @@ def _uses(model: nn.Module) -> dict[int, list[str]]:
     """Map each parameter, by identity, to the paths of all modules that have it as theirs."""
     uses: dict[int, list[str]] = defaultdict(list)
     for path, module in model.named_modules(remove_duplicate=False):
-        for parameter in {id(p): p for p in module._parameters.values() if p is not None}:
+        for parameter in {id(p): p for p in module.parameters(recurse=False)}:
             uses[parameter].append(path)
     return uses

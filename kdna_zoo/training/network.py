@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from kdna_zoo.errors import UserError
-from kdna_zoo.models import creation
+from kdna_zoo.models import compat, creation
 from kdna_zoo.names import stands_for_weights
 from kdna_zoo.records.checkpoints import check_given_weights
 
@@ -75,7 +75,11 @@ def recorded_as(network: Any) -> tuple[str, dict[str, Any]]:
     """
     arch: str = network.pretrained_cfg["architecture"]
     # What timm recorded, which for a published network includes the arguments in its config.
-    arguments = {key: value for key, value in network._model_args.items() if key != "num_classes"}
+    arguments = {
+        key: value
+        for key, value in compat.recorded_arguments(network).items()
+        if key != "num_classes"
+    }
     plan = getattr(network, "sharing_plan", None)
     if plan is None or (hasattr(network, "base_arch") and arch != SHARED):
         return arch, arguments

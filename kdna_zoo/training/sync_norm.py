@@ -30,9 +30,11 @@ class SyncNorms(TorchSyncBatchNorm):
         """Put the norms of before back, as training has left their parameters and buffers."""
         for path, norm in self._before.items():
             trained: Any = model.get_submodule(path)
-            norm._parameters, norm._buffers = trained._parameters, trained._buffers
+            own = (*trained.named_parameters(recurse=False), *trained.named_buffers(recurse=False))
+            for name, tensor in own:
+                setattr(norm, name, tensor)
             norm.train(trained.training)
-            parent, _, name = path.rpartition(".")
-            setattr(model.get_submodule(parent), name, norm)
+            parent, _, last = path.rpartition(".")
+            setattr(model.get_submodule(parent), last, norm)
         self._before = {}
         return model

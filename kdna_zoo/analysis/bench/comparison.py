@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kdna_zoo.analysis.bench.cases import BenchmarkCase, Runner, Setting, make_runner
+from kdna_zoo.analysis.bench.compat import failing_past_the_recompile_limit
 from kdna_zoo.analysis.bench.memory import peak_on_cpu, peak_on_cuda
 from kdna_zoo.analysis.bench.timing import Measurement, Times, measure
 from kdna_zoo.errors import KdnaZooError, UserError
@@ -115,19 +116,20 @@ def compare(
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     cuda = setting.device == "cuda"
     runners, peaks = [], []
-    for case in cases:
-        report(f"building {case}")
-        runner, peak = _try(case, setting, memory and cuda)
-        runners.append(runner)
-        peaks.append(peak)
-    report("warming up")
-    measurement = measure(
-        [runner.step for runner in runners],
-        rounds,
-        turn=turn,
-        synchronize=torch.cuda.synchronize if cuda else lambda: None,
-        progress=lambda done: report(f"round {done} of {rounds}"),
-    )
+    with failing_past_the_recompile_limit():
+        for case in cases:
+            report(f"building {case}")
+            runner, peak = _try(case, setting, memory and cuda)
+            runners.append(runner)
+            peaks.append(peak)
+        report("warming up")
+        measurement = measure(
+            [runner.step for runner in runners],
+            rounds,
+            turn=turn,
+            synchronize=torch.cuda.synchronize if cuda else lambda: None,
+            progress=lambda done: report(f"round {done} of {rounds}"),
+        )
     if memory and not cuda:
         peaks = []
         for case in cases:

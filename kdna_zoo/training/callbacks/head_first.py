@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import BaseFinetuning, Callback
 from lightning.pytorch.strategies import DDPStrategy
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.training.compat import finds_unused_parameters
 
 
 class HeadFirst(Callback):
@@ -35,7 +36,7 @@ class HeadFirst(Callback):
         strategy = trainer.strategy
         if not isinstance(strategy, DDPStrategy) or trainer.world_size == 1 or not self.epochs:
             return
-        if not strategy._ddp_kwargs.get("find_unused_parameters"):
+        if not finds_unused_parameters(strategy):
             raise UserError(
                 "head_first leaves parameters without gradient, which DDP waits for; give "
                 "--trainer.strategy ddp_find_unused_parameters_true"

@@ -16,6 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from kdna_zoo.atomic import replaced_file
 from kdna_zoo.errors import RunError, StoppedError
 from kdna_zoo.records.checkpoints import open_checkpoint
+from kdna_zoo.training.compat import validation_is_due
 from kdna_zoo.training.resume.signals import Signals
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -136,7 +137,7 @@ class LastCheckpoint(Checkpoint):
         Where a validation follows, it is part of the step: `on_validation_end` saves. After an
         epoch's last step the end of the epoch does.
         """
-        if not _validates_now(trainer):
+        if not validation_is_due(trainer):
             self._after_step(trainer, batch_idx)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -183,19 +184,6 @@ class LastCheckpoint(Checkpoint):
                 "--resume",
                 exit_code=code if trainer.is_global_zero else 0,  # other codes than 0 end the rest
             )
-
-
-def _validates_now(trainer: pl.Trainer) -> bool:
-    """Whether the trainer validates after the step that it has just made.
-
-    One that validates by the clock does not know it yet, and does so anew when it is resumed.
-    """
-    interval: Any = vars(trainer).get("_val_check_time_interval")
-    loop = trainer.fit_loop
-    if interval is not None:
-        return False
-    assert loop._data_fetcher is not None, "a step was made"
-    return loop.epoch_loop._should_check_val_fx(loop._data_fetcher)
 
 
 def check_finite(checkpoint: dict[str, Any], trainer: pl.Trainer) -> None:

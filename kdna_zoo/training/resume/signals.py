@@ -17,6 +17,7 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
 from kdna_zoo.interrupts import terminate
+from kdna_zoo.training.compat import cluster_environment
 
 AFTER_VALIDATION = (
     b"\nkdna-zoo: saving and stopping after this validation; Ctrl-C again stops at once\n"
@@ -52,8 +53,7 @@ class Signals:
         signal.signal(signal.SIGTERM, self._note)
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of a job in the background
             signal.signal(signal.SIGINT, self._interrupt)
-        environment = getattr(trainer.strategy, "cluster_environment", None)
-        environment = environment or trainer._accelerator_connector.cluster_environment
+        environment = cluster_environment(trainer)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             self._requeue_signal = int(environment.requeue_signal or signal.SIGUSR1)
             self._requeue_handler = signal.getsignal(self._requeue_signal)

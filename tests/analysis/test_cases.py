@@ -15,6 +15,7 @@ from kdna_zoo.analysis.bench.cases import (
     make_runner,
     split_control,
 )
+from kdna_zoo.analysis.bench.compat import failing_past_the_recompile_limit
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import Child
 from kdna_zoo.sharing import CONTROLS
@@ -136,7 +137,8 @@ def test_each_of_many_compiled_networks_is_compiled() -> None:
     torch.compiler.reset()
     before = counters["stats"]["unique_graphs"]
     # torch's own way to set and restore: its settings take no setattr and delattr from others
-    with torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=False):
+    too_few = torch._dynamo.config.patch(recompile_limit=1, fail_on_recompile_limit_hit=False)
+    with too_few, failing_past_the_recompile_limit():
         for name in ("test_kdna_resnet", "own:test_kdna_resnet"):
             make_runner(BenchmarkCase(name, "compiled"), SMALL).step()
     assert counters["stats"]["unique_graphs"] == before + 2
