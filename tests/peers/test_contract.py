@@ -58,6 +58,7 @@ def test_built_on_the_meta_device_with_other_classes_and_channels(name: str) -> 
     assert timm.is_model(model.base_arch)
 
 
+@pytest.mark.integration
 @on_each
 def test_each_stage_as_in_the_base(name: str) -> None:
     model: Any = shapes_only(name, features_only=True)

@@ -29,6 +29,7 @@ def count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", FAMILIES)
 def test_forward_backward_export_and_saving(name: str) -> None:
     torch.manual_seed(0)

@@ -71,6 +71,7 @@ def test_timms_own_reparameterize_gives_the_same(name: str) -> None:
     assert difference(reparameterize_model(model), model, x) < 1e-5
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("keep", ["speed", "size"])
 @pytest.mark.parametrize("name", TINY)
 def test_fused_is_a_network_like_any(name: str, keep: Keep) -> None:
