@@ -76,7 +76,8 @@ class ChannelAttention(nn.Module):
 
     def gate(self, pooled: Tensor) -> Tensor:
         """Compute the gate from the pooled input: (N, I) -> (N, I)."""
-        if not torch.jit.is_scripting():  # which knows no such class, and needs an `if` of its own
+        # torch.jit.script knows no class by its name, and passes over such an `if` only.
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
             self._check_images(pooled)
         h = self.fc1(pooled)  # (N, R)
         # The norm sees (N, R, 1, 1), so that SyncBatchNorm and frozen-BN conversions apply to it.

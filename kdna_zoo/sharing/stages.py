@@ -28,13 +28,13 @@ class Stages:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        paths = dict(model.named_modules())
+        paths: dict[str, nn.Module] = dict(model.named_modules())
         named = _feature_modules(model)
         self._prefix = _wrapper(named, paths)
         flat = {end.partition(".")[0] for end in named if not self._is_there(end, paths)}
         self._plain = {path: self._unwrap(path, flat) for path in paths}
         self._modules = {self._plain[path]: module for path, module in paths.items()}
-        self._paths = {plain: path for path, plain in self._plain.items()}
+        self._paths: dict[str, str] = {plain: path for path, plain in self._plain.items()}
         self._order = {path: place for place, path in enumerate(self._modules)}
         ends = [end for end in dict.fromkeys(named) if end and end in self._modules]
         last = {end: max(map(self._order.__getitem__, self._inside(end))) for end in ends}

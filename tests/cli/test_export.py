@@ -1,13 +1,10 @@
 """``kdna-zoo export``: what is written computes what the network does, or nothing is written."""
 
-import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import timm
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 from timm.models import save_for_hf
 from torch import Tensor, nn
@@ -84,57 +81,6 @@ def test_what_is_written_computes_the_same(
         with torch.no_grad():
             expected, output = model(images), written(file, format, fuse, images)
         assert (output - expected).abs().max() < 1e-5 * expected.abs().max()
-
-
-def test_safetensors_say_what_they_are_of(tmp_path: Path) -> None:
-    file = tmp_path / "a.safetensors"
-    arguments = ["--format", "safetensors", "--fuse", "speed", "--to", str(file)]
-    assert main(["export", "test_kdna_resnet", *arguments]) == 0
-    with safe_open(file, "pt") as opened:
-        assert opened.metadata() == {
-            "format": "pt",
-            "architecture": "test_kdna_resnet",
-            "weights": "random",
-            "fuse": "speed",
-            "input_size": "[3, 64, 64]",
-            "mean": "[0.485, 0.456, 0.406]",
-            "std": "[0.229, 0.224, 0.225]",
-            "interpolation": "bilinear",
-            "crop_pct": "0.875",
-            "crop_mode": "center",
-        }
-
-
-def test_an_onnx_file_says_what_it_takes_and_gives(tmp_path: Path) -> None:
-    import onnxruntime
-
-    file = tmp_path / "a.onnx"
-    options = ["--format", "onnx", "--batch", "1", "--img-size", "28", "--to", str(file)]
-    assert main(["export", "kdna_mobilenetv2_050.fmnist", *options]) == 0
-    session = onnxruntime.InferenceSession(file)
-    told = session.get_modelmeta().custom_metadata_map
-    config = timm.create_model("kdna_mobilenetv2_050.fmnist").pretrained_cfg
-    assert json.loads(told.pop("label_names")) == list(config["label_names"])
-    assert told == {
-        "architecture": "kdna_mobilenetv2_050",
-        "weights": "fmnist",
-        "fuse": "none",
-        "input_size": "[3, 28, 28]",
-        "mean": "[0.286, 0.286, 0.286]",
-        "std": "[0.353, 0.353, 0.353]",
-        "interpolation": "bilinear",
-        "crop_pct": "1.0",
-        "crop_mode": "center",
-    }
-
-
-def test_a_pt2_file_says_the_same(published: Path, tmp_path: Path) -> None:
-    file, told = tmp_path / "a.pt2", {"metadata.json": ""}
-    assert main(["export", f"local-dir:{published}", "--format", "pt2", "--to", str(file)]) == 0
-    torch.export.load(file, extra_files=told)
-    about = json.loads(told["metadata.json"])
-    assert about["architecture"] == "test_kdna_convnext"
-    assert json.loads(about["input_size"]) == [3, 64, 64]
 
 
 def test_name_of_the_file_by_default(
@@ -288,60 +234,6 @@ def test_a_network_that_gives_nan_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nothing was written: the network gives NaN"):
         export_network(request(model), tmp_path / "a.safetensors", "safetensors")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [
-        ("test_condconv_resnet", "layer3.1.conv1 of test_condconv_resnet, a CondConv2d"),
-        ("test_odconv_resnet", "a ODConv2d"),
-        ("test_dyconv_mobilenetv2", "a DYConv2d"),
-        ("test_kw_resnet", "a KWConv2d"),
-        ("kw_resnet18", "a KWConv2d"),
-    ],
-)
-def test_onnx_of_a_peer_is_for_one_batch_size(
-    name: str, layer: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "a.onnx"
-    assert main(["export", name, "--format", "onnx", "--to", str(file)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("kdna-zoo: give --batch N, the number of images at a time: ")
-    assert layer in error
-    assert "ONNX fixes the number of groups. --format pt2 keeps it free" in error
-    assert error.count("\n") == 1
-
-
-def test_a_peer_with_a_batch_size_is_written(tmp_path: Path) -> None:
-    file = tmp_path / "a.onnx"
-    options = ["--format", "onnx", "--batch", "2", "--img-size", "32", "--to", str(file)]
-    assert main(["export", "test_condconv_resnet", *options]) == 0
-
-
-def test_an_exporter_that_does_not_end_is_given_up(tmp_path: Path) -> None:
-    class Endless(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            while torch.compiler.is_exporting():
-                x = x + 1
-            return x.flatten(1)
-
-    asked = replace(request(Endless()), limit=2)
-    with pytest.raises(RunError, match=r"gave up the export as pt2: it did not end in 2 s\. Give"):
-        export_network(asked, tmp_path / "a.pt2", "pt2")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_exporters_failure_is_one_line_of_what_went_wrong(tmp_path: Path) -> None:
-    class Uncommon(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = torch.special.bessel_j0(x)
-            return y.flatten(1)
-
-    with pytest.raises(RunError, match="cannot export this network as onnx: ") as error:
-        export_network(request(Uncommon()), tmp_path / "a.onnx", "onnx")
-    assert "bessel_j0" in str(error.value)
-    assert "\x1b" not in str(error.value)
-    assert len(str(error.value).splitlines()) == 1
 
 
 def test_a_network_that_cannot_be_exported_is_not_written(tmp_path: Path) -> None:
