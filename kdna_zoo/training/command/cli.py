@@ -24,6 +24,7 @@ from kdna_zoo.errors import KdnaZooError, UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
 from kdna_zoo.training.callbacks.averaging import WeightAverage
 from kdna_zoo.training.callbacks.head_first import HeadFirst
+from kdna_zoo.training.callbacks.network_line import NetworkLine
 from kdna_zoo.training.callbacks.nonfinite import NonFinite
 from kdna_zoo.training.callbacks.predictions import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.callbacks.progress import RunProgress
@@ -41,6 +42,7 @@ from kdna_zoo.training.command.given_checkpoint import (
 )
 from kdna_zoo.training.command.interrupted import explained
 from kdna_zoo.training.command.parse_errors import in_one_sentence
+from kdna_zoo.training.command.quiet import without_tips
 from kdna_zoo.training.command.save_run import SaveRun
 from kdna_zoo.training.command.trainer_options import check_trainer
 from kdna_zoo.training.logging.loggers import make_loggers, quiet_threads
@@ -140,6 +142,9 @@ class CLI(LightningCLI):
         if fits:
             skip = self._get(self.config_init, "skip_nonfinite")
             callbacks += [RandomStates(), NonFinite(skip), StayStopped(), RunSummary()]
+            if config["enable_model_summary"] is None:
+                config["enable_model_summary"] = False
+                callbacks.append(NetworkLine())
             if config["max_steps"] >= 0:
                 callbacks.append(StopAfter(config["max_steps"]))
                 config["max_steps"], config["max_epochs"] = -1, config["max_epochs"] or -1
@@ -223,7 +228,7 @@ def run(arguments: Sequence[str]) -> CLI:
     sys.argv = [before[0], *arguments]
     defaults = [str(recipes_folder() / "_base" / "default.yaml")]
     try:
-        with warnings.catch_warnings(), quiet_threads():
+        with warnings.catch_warnings(), quiet_threads(), without_tips():
             for noise in NOISE:
                 warnings.filterwarnings("ignore", noise)
             return CLI(
