@@ -33,6 +33,7 @@ def test_the_peak_grows_by_what_a_larger_batch_needs(peaks: dict[str, Future[int
     assert 128 * image < growth < 2 * 128 * image
 
 
+@pytest.mark.integration
 def test_what_the_process_said_last_is_told(peaks: dict[str, Future[int]]) -> None:
     with pytest.raises(RunError, match=r"memory of nothing eager: .*Unknown model \(nothing\)"):
         peaks["unknown"].result()
