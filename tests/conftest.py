@@ -5,6 +5,7 @@ alone: of its files, what is ``slow`` or needs a GPU or a network stays out.
 """
 
 import atexit
+import logging
 import os
 import shutil
 import signal
@@ -63,6 +64,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     end = session.config.stash.get(_end, None)
     if end and end.code:
         session.exitstatus = end.code
+
+
+@pytest.fixture
+def caplog(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
+    """Hear Lightning too, which keeps its messages to itself where it is imported first."""
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+    return caplog
 
 
 _end = pytest.StashKey[EndOfTests]()

@@ -78,11 +78,12 @@ def test_a_training_step_with_its_memory_as_markdown(
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"`kdna-zoo {' '.join(arguments)}`"
-    assert lines[2].startswith("| network | form | parameters | images/s | ratio | ms a step | ")
-    cells = [cell.strip() for cell in lines[4].split("|")[1:-1]]
+    assert lines[2].startswith("Random weights in test_kdna_resnet: ")
+    assert lines[4].startswith("| network | form | parameters | images/s | ratio | ms a step | ")
+    cells = [cell.strip() for cell in lines[6].split("|")[1:-1]]
     assert cells[:3] == ["`test_kdna_resnet`", "eager", "43,020"]
     assert cells[4] == cells[6] == cells[8] == "1.00"
-    assert lines[6] == (
+    assert lines[8] == (
         "Training step, batch 16, 64 x 64, float32, cpu, 1 thread; medians (quartiles) "
         "of 2 interleaved rounds."
     )

@@ -49,8 +49,8 @@ def line(folder: Path, *more: str) -> list[str]:
         (["--checkpoint.monitor=val/acc"], "could not find the monitored key.*'val/top1'"),
         (["--model.arch=vit_tiny_patch16_224"], "images of one size .*model .224.*data.input_size"),
         (["--model.arch=vgg11", "--data.input_size=[3,4,4]"], "too small for the network"),
-        (["--data.crop_pct=-1"], "data.crop_pct above 0"),
-        (["--data.std=[0,0,0]"], "give data.std above 0"),
+        (["--data.crop_pct=-1"], "crop_pct -1.0: the part of the image that is kept is above 0"),
+        (["--data.std=[0,0,0]"], "images are divided by it, so it is above 0"),
         (["--data.num_classes=1"], "nothing to tell apart in 1 class"),
         (["--model.compile=tvm"], "torch cannot compile: .*leave model.compile out"),
         (["--seed_everything=-3"], "seed_everything cannot be used .*from 0 to 4294967295"),
@@ -113,7 +113,7 @@ def test_other_commands_too(
     def fail(*args: Any) -> int:
         raise KeyError("unforeseen")
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr(cli.app, "_run", fail)
     code, said = error_of(command, capsys)
     assert code == 1
     assert said.startswith("kdna-zoo: KeyError: 'unforeseen'. This is no error that kdna-zoo knows")

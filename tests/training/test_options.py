@@ -81,7 +81,7 @@ def test_optimizer_and_schedule_options_arrive(tmp_path: Path) -> None:
         "--model.schedule.min_lr=0.01",
     )
     groups = run.trainer.optimizers[0].param_groups
-    assert {group["betas"] for group in groups} == {(0.8, 0.9)}
+    assert {tuple(group["betas"]) for group in groups} == {(0.8, 0.9)}
     assert min(group["lr_scale"] for group in groups) < max(g["lr_scale"] for g in groups) == 1
     assert max(group["lr"] for group in groups) == pytest.approx(0.01)
 

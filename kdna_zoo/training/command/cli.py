@@ -33,7 +33,7 @@ from kdna_zoo.training.callbacks.stopping import StayStopped, StopAfter
 from kdna_zoo.training.callbacks.summary import RunSummary
 from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.command.config_files import check_config_files
-from kdna_zoo.training.command.failures import explain, unknown
+from kdna_zoo.training.command.failures import condensed, explain, unknown
 from kdna_zoo.training.command.given_checkpoint import (
     begun_from,
     check_unpickling,
@@ -52,6 +52,7 @@ from kdna_zoo.training.resume.random_states import RandomStates
 from kdna_zoo.training.sync_norm import SyncNorms
 from kdna_zoo.user_modules import import_modules, split_imports
 
+UNIMPORTABLE = r"No module named|Expected a dot import path"  # of a class that is asked for
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 RESUME = (
     "go on with the newest run in trainer.default_root_dir that has a whole checkpoint, from the "
@@ -199,7 +200,9 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong, with the nearest options where one is unknown."""
-        message = in_one_sentence(message)
+        message = (
+            condensed(message) if re.search(UNIMPORTABLE, message) else in_one_sentence(message)
+        )
         unknown = re.search(r"option '([\w.]+)'|arguments?: --([\w.]+)", message)
         hint = "kdna-zoo fit --help lists all options"
         if unknown:
