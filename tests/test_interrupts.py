@@ -4,6 +4,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ from tests.training.killed import arguments, run
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 AGAIN = "its files are as they were before; the same command begins again"
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_shell() -> Iterator[None]:
+    """Lets signals do what they do outside of pytest."""
+    ours = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in ours.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def struck(line: list[str], number: int, part: str) -> int:

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,16 @@ from tests.training.test_resume import last as last_checkpoint
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by signal 15"}
 SILENT = ("Traceback", "KeyboardInterrupt", "Detected")
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_shell() -> Iterator[None]:
+    """Lets signals do what they do outside of pytest."""
+    ours = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in ours.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 class SignalIn(Callback):

@@ -51,7 +51,7 @@ class Signals:
             self._noted.add(signal.SIGTERM)
         self._trainer = trainer
         signal.signal(signal.SIGTERM, self._note)
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as of a job in the background
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # or it is another's
             signal.signal(signal.SIGINT, self._interrupt)
         environment = cluster_environment(trainer)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
