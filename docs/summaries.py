@@ -115,7 +115,8 @@ def results_csv() -> str:
     for tag, (figures, config) in released().items():
         top1, top5 = (100 * figures["metrics"][name] for name in ("top1", "top5"))
         data = config["pretrained_cfg"]
-        count = count_parameters(config["architecture"], **config["model_args"])
+        arguments = {**config["model_args"], "num_classes": config["num_classes"]}
+        count = count_parameters(config["architecture"], **arguments)
         errors = (f"{value:.3f}" for value in (top1, 100 - top1, top5, 100 - top5))
         size, crop = str(data["input_size"][-1]), f"{data['crop_pct']:.3f}"
         rows.append((tag, *errors, f"{count / 1e6:.2f}", size, crop, data["interpolation"]))
