@@ -1,5 +1,6 @@
 """A data module that goes on in the middle of an epoch where an interrupted run stood."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import lightning.pytorch as pl
@@ -7,7 +8,7 @@ import lightning.pytorch as pl
 from kdna_zoo.data.sampler import Position, ResumeState
 
 
-class ResumableData(pl.LightningDataModule):
+class ResumableData(pl.LightningDataModule, ABC):
     """Keep a run's seed and its position in the data in its checkpoints.
 
     A subclass has `train_batches` and says by `batches_depend_on` what the batches follow from.
@@ -18,13 +19,13 @@ class ResumableData(pl.LightningDataModule):
         self._resume_state = ResumeState()
 
     @property
+    @abstractmethod
     def train_batches(self) -> int:
         """Batches of one epoch on one device."""
-        raise NotImplementedError
 
+    @abstractmethod
     def batches_depend_on(self) -> dict[str, int | str | None]:
         """Return what the batches of an epoch depend on: it may not change within one."""
-        raise NotImplementedError
 
     @property
     def seed(self) -> int:

@@ -215,36 +215,6 @@ def test_file_names_of_other_data_sets(tmp_path: Path) -> None:
     assert ImageData().file_names([3]) == [""]
 
 
-def test_labels_of_a_side_file_where_they_are_asked_for(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {"train": {"x": 2, "y": 1}, "val": {"x": 1, "y": 1}})
-    (root / "train" / "metadata.csv").write_text(
-        "file_name,breed,weight\nx/0.png,tabby,2.5\nx/1.jpg,poodle,3\ny/9.png,poodle,3\n"
-    )
-    (root / "metadata.jsonl").write_text(
-        '{"file_name": "val/x/0.png", "breed": "tabby"}\n'
-        '{"file_name": "val/y/0.png", "breed": "poodle"}\n'
-    )
-    data = ImageData(str(root), label_column="breed")
-    assert data.label_names == ["poodle", "tabby"]
-    assert data.train_dataloader().dataset.rows.labels.tolist() == [1, 0]  # type: ignore[attr-defined]
-    assert data.val_dataloader().dataset.labels.tolist() == [1, 0]  # type: ignore[attr-defined]
-    said = data.source.describe()
-    assert "train 2 images of 2 classes, 1 each; validation 2 images" in said
-    assert f"1 image that no side file lists (as {root}/train/y/0.png)" in said
-    assert f"1 listed image that is not there (as {root}/train/y/9.png)" in said
-    assert "csv" not in said
-    assert ImageData(str(root)).label_names == ["x", "y"]
-    with pytest.raises(UserError, match=r"There is no column 'age' in .*It has: file_name, breed"):
-        _ = ImageData(str(root), label_column="age").num_classes
-
-
-def test_a_label_column_without_a_side_file(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {"train": {"a": 1, "b": 1}})
-    with pytest.raises(UserError, match=r"label_column 'breed': the classes .*has no metadata\.cs"):
-        _ = ImageData(str(root), label_column="breed").num_classes
-    assert ImageData(str(root), label_column="label").label_names == ["a", "b"]
-
-
 def test_label_names_choose_the_order_of_folders(tmp_path: Path) -> None:
     root = write_folder(tmp_path, {"test": {"cat": 1, "dog": 1}})
     data = ImageData(str(root), label_names=["dog", "cat", "eel"], input_size=(3, 8, 8))
@@ -282,34 +252,6 @@ def test_slices_and_sums_of_splits(tmp_path: Path) -> None:
         labels("train[3:3]")
     with pytest.raises(UserError, match=r"Write a slice as 'train\[:90%\]'"):
         labels("train[:9x]")
-
-
-def test_parquet_splits_in_any_case(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "Train" / "part0.parquet", [0, 1, 1])
-    write_parquet(tmp_path / "TEST" / "train-like.parquet", [0])
-    data = ImageData(str(tmp_path))
-    assert data.describe()["train"] == {"split": "train", "images": 3}
-    assert data.describe()["val"] == {"split": "test", "images": 1}
-    assert data.label_names == ["cat", "dog"]
-
-
-def test_a_parquet_file_of_no_split_beside_others(tmp_path: Path) -> None:
-    write_parquet(tmp_path / "train-0.parquet", [0, 1])
-    write_parquet(tmp_path / "more.parquet", [0])
-    said = ImageData(str(tmp_path)).source.describe()
-    assert f"1 parquet file without a split in its name (as {tmp_path}/more.parquet)" in said
-    write_parquet(tmp_path / "train_test.parquet", [0])
-    with pytest.raises(UserError, match=r"train_test\.parquet may be of the splits test and train"):
-        ImageData(str(tmp_path)).prepare_data()
-
-
-def test_images_and_parquet_files_in_one_folder(tmp_path: Path) -> None:
-    root = write_folder(tmp_path, {"train": {"a": 1, "b": 1}})
-    write_parquet(root / "embeddings.parquet", [0, 1])
-    with pytest.raises(UserError, match=r"is both: .*\(.*embeddings\.parquet\)\. Give the folder"):
-        ImageData(str(root)).prepare_data()
-    (root / "embeddings.parquet").rename(root / "metadata.parquet")
-    assert ImageData(str(root)).describe()["train"]["images"] == 2
 
 
 def test_listing_is_quick(tmp_path: Path) -> None:
