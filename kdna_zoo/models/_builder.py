@@ -102,7 +102,8 @@ def build_kdna(
         return share_kernels(network, replace(chosen, norm=attn_norm) if attn_norm else chosen)
 
     given, overlay = (kwargs.pop(f"pretrained_cfg{end}", None) for end in ("", "_overlay"))
-    config, arch_args = choose(variant, own or _ARCHITECTURES[variant], given, pretrained)
+    own = own or _ARCHITECTURES[variant]
+    config, arch_args = choose(variant, own, given, pretrained)
     config = replace(config, **(overlay or {}))
     if pretrained:
         config = replace(config, **checked_source(config, kwargs.get("cache_dir")))
@@ -111,7 +112,7 @@ def build_kdna(
         variant,
         pretrained,
         pretrained_cfg=config,  # type: ignore[arg-type]  # timm takes it as well as a dict
-        pretrained_filter_fn=fit_check(config, bool(kwargs.get("features_only"))),
+        pretrained_filter_fn=fit_check(config, bool(kwargs.get("features_only")), own),
         feature_cfg=dict(feature_cfg or {}),  # timm fills it in
         **{**arch_args, **kwargs},
     )

@@ -130,26 +130,34 @@ def checked_arguments(
     return {"pretrained_cfg": config, "pretrained_filter_fn": check}
 
 
-def fit_check(config: PretrainedCfg, features_only: bool) -> Callable[[State, nn.Module], State]:
+def fit_check(
+    config: PretrainedCfg, features_only: bool, own: PretrainedCfg | None = None
+) -> Callable[[State, nn.Module], State]:
     """Return the check that every weight fits the network before timm loads it.
 
     Only the classifier may be missing or of another size, and only where another number of classes
     is asked for; only the first convolution may see another number of channels.
+
+    Args:
+        config: What the weights come with.
+        features_only: Whether the network is made without its classifier.
+        own: The architecture's configuration; None: timm's for its name. That of ``any_kdna`` is
+            its base's.
     """
 
     def check(state: State, network: nn.Module) -> State:
-        own = network.state_dict()
+        expected = network.state_dict()
         heads = _names(config.classifier)
-        head_keys = {key for key in (*own, *state) if key.rpartition(".")[0] in heads}
+        head_keys = {key for key in (*expected, *state) if key.rpartition(".")[0] in heads}
         _check_classes(config, state, heads)
         new_head = features_only or network.num_classes != config.num_classes
-        passed_over = {*(head_keys if new_head else ()), *_adapted_stem(config, state, own)}
-        if problems := describe_mismatch(state, own, passed_over):
+        passed_over = {*(head_keys if new_head else ()), *_adapted_stem(config, state, expected)}
+        if problems := describe_mismatch(state, expected, passed_over):
             raise WeightsError(
                 f"the weights do not fit {config.architecture} with these arguments: {problems}."
                 " Create it with the arguments that they were made with, or take other weights"
             )
-        _check_ends(config)
+        _check_ends(config, own or get_pretrained_cfg(str(config.architecture)))
         if unfit := what_is_not_finite(state):
             raise WeightsError(
                 f"the weights of {config.architecture} have {unfit}: nobody could use them. Take"
@@ -160,9 +168,8 @@ def fit_check(config: PretrainedCfg, features_only: bool) -> Callable[[State, nn
     return check
 
 
-def _check_ends(config: PretrainedCfg) -> None:
+def _check_ends(config: PretrainedCfg, own: PretrainedCfg | None) -> None:
     """Check what timm would adapt, or leave out, by the names and numbers in a config.json."""
-    own = get_pretrained_cfg(str(config.architecture))
     for key in ("first_conv", "classifier"):
         stated, wanted = getattr(config, key), getattr(own, key, None)
         if own and _names(stated) != _names(wanted):

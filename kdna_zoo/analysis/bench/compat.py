@@ -1,23 +1,23 @@
-"""What the bench sets of torch's private parts, in one place and for a time.
+"""Settings of the compiler that only later versions of torch have in public."""
 
-`tests/analysis/test_compat.py` fails on the day torch has it in public, or has changed it.
-"""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
 
-@contextmanager
-def failing_past_the_recompile_limit() -> Iterator[None]:
+def failing_past_the_recompile_limit() -> AbstractContextManager[None]:
     """Let ``torch.compile`` fail where it would run a network eagerly with no more than a warning.
 
     Networks of one class are recompilations of its forward, of which torch makes eight; here as
-    many as it makes of all functions together. ``torch.compiler`` has no such setting.
+    many as it makes of all functions together.
     """
-    config = torch._dynamo.config
-    with config.patch(
-        recompile_limit=config.accumulated_recompile_limit, fail_on_recompile_limit_hit=True
-    ):
-        yield
+    config: Any = torch.compiler.config
+    if not hasattr(config, "recompile_limit"):
+        config = torch._dynamo.config
+    limits = {
+        "recompile_limit": config.accumulated_recompile_limit,
+        "fail_on_recompile_limit_hit": True,
+    }
+    patch: AbstractContextManager[None] = config.patch(limits)
+    return patch
