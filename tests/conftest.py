@@ -66,6 +66,18 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = end.code
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _autograd_without_threads() -> None:
+    """Begin autograd while the CPU is its one device; it has no threads then, and can be forked.
+
+    `torch.export` and `torch.compile` make torch look for others, and a first backward after them
+    starts threads, without which a forked process cannot go backward.
+    """
+    import torch  # not before there is a test to run
+
+    torch.ones(1, requires_grad=True).sum().backward()
+
+
 @pytest.fixture
 def caplog(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

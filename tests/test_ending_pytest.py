@@ -53,6 +53,7 @@ def test_no_test_follows(
 ) -> None:
     """In a forked process, which has all of torch loaded."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)  # those of a run in workers
     Path("test_cases.py").write_text(CASES.format(case=case, number=int(number)))
     child = os.fork()
     if child == 0:
