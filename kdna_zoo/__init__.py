@@ -8,6 +8,10 @@ Importing this package registers the ``kdna_*`` names with timm:
     model = timm.create_model("kdna_resnet18", num_classes=10)
 """
 
+from kdna_zoo.waiting import wait_asleep
+
+wait_asleep()  # before torch is loaded
+
 from kdna_zoo import models
 from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit, auto_plan, fuse, share_kernels
 from kdna_zoo.version import __version__
