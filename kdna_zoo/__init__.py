@@ -6,11 +6,30 @@ Importing this package registers the ``kdna_*`` names with timm:
     import timm
 
     model = timm.create_model("kdna_resnet18", num_classes=10)
+
+The ``kdna-zoo`` command does so when it needs them: its help does not wait for torch.
 """
 
-from kdna_zoo import models
-from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit, auto_plan, fuse, share_kernels
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
 from kdna_zoo.version import __version__
+from kdna_zoo.waiting import is_command, wait_asleep
+
+wait_asleep()  # before torch is loaded
+
+if TYPE_CHECKING or not is_command(sys.argv, sys.orig_argv):
+    from kdna_zoo import models  # registers the networks
+    from kdna_zoo.sharing import (
+        PlanError,
+        Share,
+        SharingPlan,
+        audit,
+        auto_plan,
+        fuse,
+        share_kernels,
+    )
 
 __all__ = [
     "PlanError",
@@ -23,3 +42,13 @@ __all__ = [
     "models",
     "share_kernels",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the command has not needed before."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    models = importlib.import_module("kdna_zoo.models")
+    return (
+        models if name == "models" else getattr(importlib.import_module("kdna_zoo.sharing"), name)
+    )

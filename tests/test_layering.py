@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "kdna_zoo"
 BASE = {  # files at the top: no room, and importing none but each other
     *("errors", "version", "paths", "atomic", "names", "finite", "hub_errors", "printable"),
-    *("interrupts", "tracebacks", "user_modules"),
+    *("interrupts", "tracebacks", "user_modules", "waiting"),
 }
 ALLOWED = {  # what the files of each room may import from the others
     "layers": {"errors"},

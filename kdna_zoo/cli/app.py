@@ -1,11 +1,12 @@
 """The ``kdna-zoo`` command.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are LightningCLI's, with its options and help; each
-other command is a module of `kdna_zoo.commands` with ``add_parser`` and ``run``. Lightning,
+other command is a module of `kdna_zoo.cli` with ``add_parser`` and ``run``. Lightning,
 `datasets` and matplotlib are imported by the command that needs them.
 """
 
 import argparse
+import importlib
 import importlib.util
 import os
 import shlex
@@ -14,21 +15,8 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import NoReturn
 
-from kdna_zoo.cli import (
-    bench,
-    cka,
-    classify,
-    compare,
-    export,
-    info,
-    models,
-    publish,
-    quickstart,
-    recipes,
-    report,
-    verify,
-)
 from kdna_zoo.cli._warnings import plain_warnings
+from kdna_zoo.cli.commands import COMMANDS, SYNONYMS, TRAINING
 from kdna_zoo.errors import (
     UNWRITABLE,
     KdnaZooError,
@@ -43,16 +31,7 @@ from kdna_zoo.tracebacks import leave_traceback
 from kdna_zoo.user_modules import HELP, OPTION, import_modules, split_imports
 from kdna_zoo.version import __version__
 
-TRAINING = {
-    "fit": "train a network by a recipe",
-    "validate": "evaluate a network on the validation split",
-    "test": "evaluate a network on the test split",
-    "predict": "write a network's predictions to a file",
-}
-COMMANDS = (
-    *(quickstart, models, info, bench, cka, recipes, compare, report, export, publish, verify),
-    classify,
-)
+LIGHT = ("", "models", "recipes")  # register no network before they need one
 UNCHANGED = "its files are as they were before; the same command begins again"
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh
 NEEDS_TRAIN = {*TRAINING, "compare", "publish", "quickstart", "report"}
@@ -80,19 +59,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         modules, arguments = split_imports(given)
-        if arguments and arguments[0] in NEEDS_TRAIN:
-            require_extra(f"kdna-zoo {arguments[0]}", "train", TRAIN_PACKAGES)
-        if arguments and (arguments[0] in TRAINING or arguments[0].startswith(COMPLETION)):
+        name = _command(arguments)
+        if name in NEEDS_TRAIN:
+            require_extra(f"kdna-zoo {name}", "train", TRAIN_PACKAGES)
+        if modules or name not in LIGHT:
+            importlib.import_module("kdna_zoo.models")
+        if name in TRAINING or (arguments and arguments[0].startswith(COMPLETION)):
             from kdna_zoo.training.command import cli as command
 
-            requeued = arguments[0] == "fit" and "SLURM_JOB_ID" in os.environ  # Lightning's to know
+            requeued = name == "fit" and "SLURM_JOB_ID" in os.environ  # Lightning's to know
             with plain_warnings(), nullcontext() if requeued else heeding_sigterm():
                 command.run([*arguments, *(f"{OPTION}={module}" for module in modules)])
             return 0
         import_modules(modules)
-        args, unknown = make_parser().parse_known_args(arguments)
+        args, unknown = make_parser(name).parse_known_args(arguments)
         if unknown:
             raise UserError(_unknown_option(args, unknown[0]))
+        args.modules = modules
         args.line = shlex.join(["kdna-zoo", *given])
         return _run(args)
     except KeyboardInterrupt as interrupt:
@@ -124,22 +107,45 @@ def _run(args: argparse.Namespace) -> int:
     return code
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Make the parser of all commands; the training ones are listed, and parsed elsewhere."""
+def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Make the parser of the commands; the training ones are listed, and parsed elsewhere.
+
+    Args:
+        command: The one to parse, the others are only listed; None: all of them.
+    """
     parser = Parser(
         prog="kdna-zoo",
         description="KernelDNA networks: train by a recipe, publish, load again through timm.",
     )
     parser.add_argument("--version", action="version", version=f"kdna-zoo {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, help_text in TRAINING.items():
-        subparsers.add_parser(name, help=help_text, add_help=False)
-    for module in COMMANDS:
-        module.add_parser(subparsers)
+    for name, help_text in {**TRAINING, **COMMANDS}.items():
+        if name in COMMANDS and command in (None, name):
+            importlib.import_module(f"kdna_zoo.cli.{name}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=help_text, add_help=False)
     for name, subparser in subparsers.choices.items():
         subparser.add_argument(OPTION, metavar="MODULE", action="append", dest="modules", help=HELP)
         subparser.set_defaults(command=name, options=list(subparser._option_string_actions))
     return parser
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """Return the command that is asked for, or nothing where an option comes first.
+
+    Raises:
+        UserError: If there is none of that name.
+    """
+    named = arguments[0] if arguments else ""
+    known = {**TRAINING, **COMMANDS}
+    if named.startswith("-"):
+        return ""
+    if named and named not in known:
+        near = SYNONYMS.get(named)
+        every = f"there are {', '.join(known)}"
+        hint = f"did you mean {near}?" if near else did_you_mean(named, known, every)
+        raise UserError(f"there is no command {named!r}; {hint}")
+    return named
 
 
 def _unknown_option(args: argparse.Namespace, given: str) -> str:

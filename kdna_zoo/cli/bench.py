@@ -23,6 +23,7 @@ from kdna_zoo.cli._loader_bench import bench_loaders, report_loaders
 from kdna_zoo.cli._networks import check_name
 from kdna_zoo.cli._options import picture, positive
 from kdna_zoo.cli._output import print_table
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.sharing import CONTROLS
 
@@ -44,7 +45,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "bench",
-        help="measure networks side by side: throughput, latency, memory; or loaders",
+        help=COMMANDS["bench"],
         description="Measure each network in each form, with random weights or those that its name "
         "stands for (NAME.TAG, hf-hub:, local-dir:). All take turns in one process, by rounds; "
         "medians, quartiles, and ratios to the first are shown. own:NAME is the network NAME with "

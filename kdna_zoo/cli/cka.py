@@ -18,6 +18,7 @@ from kdna_zoo.cli._files import progress, to_write
 from kdna_zoo.cli._networks import create_network, input_size, say_random
 from kdna_zoo.cli._options import picture, positive
 from kdna_zoo.cli._output import print_table
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import NormName
 from kdna_zoo.names import stands_for_weights
@@ -31,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "cka",
-        help="show which layers are alike (linear CKA), and suggest a sharing plan by it",
+        help=COMMANDS["cka"],
         description="Compare the outputs of all layers of a network, or of two networks on the "
         "same images, by linear CKA (unbiased, from mini-batches). Draws the grid, and writes the "
         "matrix beside it as JSON. Images are prepared as the first network wants them.",

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from kdna_zoo.cli._networks import create_network
 from kdna_zoo.cli._options import positive
 from kdna_zoo.cli._output import print_json
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
 from kdna_zoo.printable import printable
 
@@ -27,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "classify",
-        help="say what is in pictures",
+        help=COMMANDS["classify"],
         description="Classify pictures with a published network: the likeliest classes of each.",
     )
     parser.add_argument(

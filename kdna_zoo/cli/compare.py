@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kdna_zoo.cli._files import to_write
 from kdna_zoo.cli._options import picture
 from kdna_zoo.cli._output import add_output_options, print_json, print_table
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.records.formats import COMPARE, mark
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "compare",
-        help="compare the accuracy of networks over seeds",
+        help=COMMANDS["compare"],
         description="Gather finished runs by network: top-1 at the end of each run, mean and "
         "standard deviation over the seeds, and the difference to one network, paired by seed, "
         "with its 95 % confidence interval and the p-value of Student's paired t-test. The runs "

@@ -12,6 +12,7 @@ from kdna_zoo import fuse
 from kdna_zoo.cli._networks import create_network, input_size, say_random
 from kdna_zoo.cli._options import check_place, positive
 from kdna_zoo.cli._preparation import describe_network
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
 from kdna_zoo.names import stands_for_weights
 from kdna_zoo.peers import DynamicConv2d
@@ -33,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "export",
-        help="write a network as ONNX, torch.export or safetensors",
+        help=COMMANDS["export"],
         description="Write a network as one file, read it back and compare its output with the "
         "network's. The batch size stays free; nothing is written if the two differ.",
     )

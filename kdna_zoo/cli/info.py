@@ -17,6 +17,7 @@ from kdna_zoo.cli._output import (
     print_table,
     print_tree,
 )
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
 from kdna_zoo.sharing import CONTROLS, SharingPlan, ablate, auto_plan, share_kernels, stage_of
 from kdna_zoo.sharing.apply import SharesKernels
@@ -28,7 +29,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "info",
-        help="show a network's sharing plan, parameters and multiply-adds",
+        help=COMMANDS["info"],
         description="Show any network of timm: who shares with whom, and for each stage the "
         "parameters it holds (own, and its children's adapters), those its children share with "
         "their parents, and the multiply-adds for an image of the network's own input size.",

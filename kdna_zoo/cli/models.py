@@ -1,16 +1,14 @@
 """``kdna-zoo models``: the registered networks, what sharing saves and what they cost."""
 
 import argparse
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from fnmatch import fnmatch
 from typing import Any
 
-import timm
-
-from kdna_zoo.cli._networks import create_network, input_size
+from kdna_zoo.cli._network_table import Row, read_table
 from kdna_zoo.cli._output import add_output_options, format_macs, print_json, print_table
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
-from kdna_zoo.models.macs import count_macs
-from kdna_zoo.sharing import audit
 
 COLUMNS = (
     "name",
@@ -24,36 +22,11 @@ COLUMNS = (
 TEXT = ("name", "timm base", "weights")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One network.
-
-    Attributes:
-        name: The registered name.
-        parameters: With 1,000 classes, or as many as the name stands for.
-        own_kernels: Those of the same network with a kernel of its own in each layer.
-        base: timm's name of the base; None for a network that shares nothing.
-        base_parameters: Those of timm's base.
-        macs: Multiply-adds for one image.
-        input_size: The image's channels, height and width.
-        weights: Tags of the weights there are.
-    """
-
-    name: str
-    parameters: int
-    own_kernels: int
-    base: str | None
-    base_parameters: int | None
-    macs: int
-    input_size: tuple[int, ...]
-    weights: tuple[str, ...]
-
-
 def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "models",
-        help="list the networks and what sharing saves",
+        help=COMMANDS["models"],
         description="List the networks: parameters with 1,000 classes, those of the same network "
         "with a kernel of its own in each layer, those of timm's base (which for some ResNets is "
         "less deep), and multiply-adds at the network's own input size.",
@@ -67,11 +40,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table."""
-    names = timm.list_models(args.pattern)
-    if not names:
-        known = ", ".join(timm.list_models("kdna_*"))
-        raise UserError(f"no network matches {args.pattern!r}; there are {known}")
-    rows = [describe(name) for name in names]
+    rows = find_rows(args.pattern, bool(args.modules))
     if args.json:
         print_json([asdict(row) for row in rows])
     else:
@@ -79,20 +48,29 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(name: str) -> Row:
-    """Count what a registered network has and does; nothing is computed."""
-    model = create_network(name, device="meta")
-    base = getattr(model, "base_arch", None)
-    return Row(
-        name=name,
-        parameters=_count(model),
-        own_kernels=sum(layer.own + layer.shared for layer in audit(model)),
-        base=base,
-        base_parameters=_count(create_network(base, device="meta")) if base else None,
-        macs=count_macs(model, input_size(model)),
-        input_size=input_size(model),
-        weights=tuple(timm.list_pretrained(name)),
-    )
+def find_rows(pattern: str, live: bool = False) -> list[Row]:
+    """Return the networks of that pattern.
+
+    Args:
+        pattern: Names, as the shell has them.
+        live: Ask the registry, to which others may have been added.
+
+    Raises:
+        UserError: If there are none.
+    """
+    stored = () if live or not pattern.startswith("kdna_") else read_table()
+    if rows := [row for row in stored if fnmatch(row.name, pattern)]:
+        return rows
+    import timm  # not for our own networks: with torch it takes seconds
+
+    import kdna_zoo.models  # noqa: F401 - registers them
+    from kdna_zoo.cli._networks import describe
+
+    names = timm.list_models(pattern)
+    if not names:
+        known = ", ".join(timm.list_models("kdna_*"))
+        raise UserError(f"no network matches {pattern!r}; there are {known}")
+    return [describe(name) for name in names]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
@@ -109,7 +87,3 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _compared(count: int, other: int) -> str:
     return f"{other:,} ({count / other - 1:+.1%})"
-
-
-def _count(model: Any) -> int:
-    return sum(p.numel() for p in model.parameters())

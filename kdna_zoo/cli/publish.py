@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
 from kdna_zoo.interrupts import leaving
 from kdna_zoo.printable import printable
@@ -24,7 +25,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "publish",
-        help="write a checkpoint as a folder that timm loads, or put it on the Hub",
+        help=COMMANDS["publish"],
         description="Write a checkpoint of `kdna-zoo fit` as a folder with weights, timm's"
         " config.json, model card, recipe, metrics and licence, and put it on the Hugging Face Hub;"
         " each is loaded back through timm and compared before it says done. A folder published"

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.interrupts import leaving
 
 
@@ -17,7 +18,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "quickstart",
-        help="train, publish and load a network again, in three minutes",
+        help=COMMANDS["quickstart"],
         description="Train a KernelDNA network on the embedded images, publish it into a folder, "
         "load it again through timm and classify; each step is printed as its command.",
     )

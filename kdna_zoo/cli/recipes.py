@@ -8,6 +8,7 @@ from typing import Any
 from kdna_zoo.atomic import replaced_file
 from kdna_zoo.cli._output import add_output_options, print_json, print_table
 from kdna_zoo.cli._recipe_files import Recipe, find_recipe, list_recipes
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
 from kdna_zoo.paths import recipes_folder
 
@@ -18,7 +19,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command, its sub-command and their options to the command line."""
     parser = subparsers.add_parser(
         "recipes",
-        help="list the recipes, or copy one into your folder",
+        help=COMMANDS["recipes"],
         description="List the recipes: effective batch, hardware and the metric to expect.",
     )
     add_output_options(parser)

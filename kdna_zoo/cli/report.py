@@ -6,6 +6,7 @@ from typing import Any
 
 from kdna_zoo.atomic import replaced_file
 from kdna_zoo.cli._options import check_place
+from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
 
 
@@ -13,7 +14,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "report",
-        help="write one HTML page of benchmarks, accuracies and CKA grids",
+        help=COMMANDS["report"],
         description="Write one self-contained HTML page with tables, plots and the commands behind "
         "each figure, from the JSON files of `bench --json FILE`, `cka` and `compare ... --json`.",
     )

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from kdna_zoo.cli._output import add_output_options, print_json, print_table
+from kdna_zoo.cli.commands import COMMANDS
 
 COLUMNS = ("tag", "place", "result")
 
@@ -13,7 +14,7 @@ def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "verify",
-        help="check published weights against the manifest",
+        help=COMMANDS["verify"],
         description="Compare what hub/ of the checkout, the Hub's cache and the Hub hold with the "
         "weights manifest: sha256, configuration, revision. Nothing large is downloaded. The exit "
         "code is 1 if anything is wrong.",

@@ -2,10 +2,11 @@
 
 import pytest
 
-from kdna_zoo.cli.app import COMMANDS, main
+from kdna_zoo.cli.app import main
+from kdna_zoo.cli.commands import COMMANDS
 
 
-@pytest.mark.parametrize("command", [module.__name__.rpartition(".")[2] for module in COMMANDS])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_is_complete_and_clean(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "--help"])

@@ -139,7 +139,9 @@ def test_a_published_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
             "resnet18 has no sharing plan, so there is nothing to ablate; leave --ablation away",
         ),
         (["info", "kdna_resnet18", "--auto-plan"], "kdna_resnet18 has a sharing plan of its own"),
-        (["infos"], "invalid choice: 'infos' (choose from "),
+        (["infos"], "there is no command 'infos'; did you mean info?"),
+        (["train"], "there is no command 'train'; did you mean fit?"),
+        (["zzz"], "there is no command 'zzz'; there are fit, validate, test, predict, quickstart"),
         (
             ["info", "resnet18", "--json", "--markdown"],
             "--markdown: not allowed with argument --json",

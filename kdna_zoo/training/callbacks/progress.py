@@ -1,23 +1,29 @@
-"""The progress bar: Lightning's, with the rate in images and the time left of the whole run."""
-
-import time
-from datetime import timedelta
-from typing import Any
+"""The progress of a run: a bar on a terminal, lines in a file or a job's log."""
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
+from rich.console import Console
+
+from kdna_zoo.training.callbacks.pace import Pace
+from kdna_zoo.training.callbacks.progress_lines import ProgressLines
+
+
+def make_progress() -> ProgressBar:
+    """Return a bar for a terminal or a notebook, and lines for any other output."""
+    console = Console()
+    terminal = console.is_interactive and console.file.isatty()  # colours may be forced on a file
+    return RunProgress() if terminal or console.is_jupyter else ProgressLines()
 
 
 class RunProgress(RichProgressBar):
     """Lightning's bar of an epoch, which also says images a second and what is left of the run."""
 
-    _began: float | None = None  # seconds on the clock at which the training began
-    _first_step = 0
+    _pace: Pace | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
         super().on_train_start(trainer, pl_module)
-        self._began, self._first_step = time.monotonic(), trainer.global_step
+        self._pace = Pace.of_training(trainer)
 
     def get_metrics(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -25,18 +31,4 @@ class RunProgress(RichProgressBar):
         """Return what stands beside the bar."""
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
-        steps = trainer.global_step - self._first_step
-        if self._began is not None and steps > 0:
-            per_step = (time.monotonic() - self._began) / steps
-            shown.update(self._rates(trainer, per_step))
-        return shown
-
-    def _rates(self, trainer: pl.Trainer, per_step: float) -> dict[str, str]:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        images = getattr(data, "batch_size", 0) * trainer.world_size
-        images *= trainer.accumulate_grad_batches
-        rates = {"images/s": f"{images / per_step:.0f}"} if images else {}
-        left = getattr(trainer.lightning_module, "planned_updates", 0) - trainer.global_step
-        if left > 0:
-            rates["left"] = str(timedelta(seconds=round(left * per_step)))
-        return rates
+        return {**shown, **(self._pace.rates(trainer.global_step) if self._pace else {})}

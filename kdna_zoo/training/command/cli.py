@@ -27,7 +27,7 @@ from kdna_zoo.training.callbacks.head_first import HeadFirst
 from kdna_zoo.training.callbacks.network_line import NetworkLine
 from kdna_zoo.training.callbacks.nonfinite import NonFinite
 from kdna_zoo.training.callbacks.predictions import ImagesPerSecond, PredictionWriter
-from kdna_zoo.training.callbacks.progress import RunProgress
+from kdna_zoo.training.callbacks.progress import make_progress
 from kdna_zoo.training.callbacks.rate_finder import RateFinder
 from kdna_zoo.training.callbacks.stopping import StayStopped, StopAfter
 from kdna_zoo.training.callbacks.summary import RunSummary
@@ -150,7 +150,7 @@ class CLI(LightningCLI):
                 callbacks.append(StopAfter(config["max_steps"]))
                 config["max_steps"], config["max_epochs"] = -1, config["max_epochs"] or -1
         if config["enable_progress_bar"] is not False and not _has_bar(config["callbacks"]):
-            callbacks.append(RunProgress())
+            callbacks.append(make_progress())
         try:
             return self._instantiate_trainer(config, callbacks)
         except ValueError as error:
