@@ -1,7 +1,7 @@
 """The ``kdna-zoo`` command.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are LightningCLI's, with its options and help; each
-other command is a module of `kdna_zoo.commands` with ``add_parser`` and ``run``. Lightning,
+other command is a module of `kdna_zoo.cli` with ``add_parser`` and ``run``. Lightning,
 `datasets` and matplotlib are imported by the command that needs them.
 """
 
@@ -29,6 +29,7 @@ from kdna_zoo.cli import (
     verify,
 )
 from kdna_zoo.cli._warnings import plain_warnings
+from kdna_zoo.cli.compat import option_names
 from kdna_zoo.errors import (
     UNWRITABLE,
     KdnaZooError,
@@ -138,7 +139,7 @@ def make_parser() -> argparse.ArgumentParser:
         module.add_parser(subparsers)
     for name, subparser in subparsers.choices.items():
         subparser.add_argument(OPTION, metavar="MODULE", action="append", dest="modules", help=HELP)
-        subparser.set_defaults(command=name, options=list(subparser._option_string_actions))
+        subparser.set_defaults(command=name, options=option_names(subparser))
     return parser
 
 
