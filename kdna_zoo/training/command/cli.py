@@ -8,6 +8,7 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,8 +18,10 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from kdna_zoo.data import ImageData
+from kdna_zoo.data.resumable import ResumableData
 from kdna_zoo.errors import KdnaZooError, UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
+from kdna_zoo.training.base_task import BaseTask
 from kdna_zoo.training.callbacks.averaging import WeightAverage
 from kdna_zoo.training.callbacks.head_first import HeadFirst
 from kdna_zoo.training.callbacks.predictions import ImagesPerSecond, PredictionWriter
@@ -81,8 +84,11 @@ class CLI(LightningCLI):
             parser.add_class_arguments(kind, name, fail_untyped=False, sub_configs=True)
         parser.add_argument("--resume", action="store_true", help=RESUME)
         parser.add_argument("--skip_nonfinite", type=int, default=0, help=SKIP)
-        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
-        parser.link_arguments("data.input_size", "model.in_chans", compute_fn=_channels)
+        takes = signature(self.model_class).parameters  # type: ignore[arg-type]
+        if "num_classes" in takes:
+            parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        if "in_chans" in takes:
+            parser.link_arguments("data.input_size", "model.in_chans", compute_fn=_channels)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse ``sys.argv``, whose ``--import`` options were heeded; find or check a checkpoint.
@@ -105,7 +111,7 @@ class CLI(LightningCLI):
         config.ckpt_path = self.asked_for  # which is what the saved configuration says
         if self.subcommand != "fit":
             self.save_config_callback = None
-            if config.data.learnt_names is None:
+            if config.data.get("learnt_names", ()) is None:
                 config.data.learnt_names = learnt_names(self.checkpoint, config.model.arch)
 
     def instantiate_trainer(self, **options: Any) -> pl.Trainer:
@@ -171,10 +177,19 @@ class Parser(LightningArgumentParser):
         raise UserError(f"{message}; {hint}") from ex
 
 
-def run(arguments: Sequence[str]) -> CLI:
+def run(
+    arguments: Sequence[str],
+    task: type[BaseTask] = ImageClassifier,
+    data: type[ResumableData] = ImageData,
+) -> CLI:
     """Run one of the sub-commands with its arguments, as ``kdna-zoo ARGUMENTS`` does.
 
     ``sys.argv`` is set for the time of the call: Lightning starts further processes from it.
+
+    Args:
+        arguments: The sub-command and its options.
+        task: What is trained.
+        data: What it is trained on.
     """
     imports, others = split_imports(arguments)
     check_config_files(others, imports)
@@ -188,8 +203,8 @@ def run(arguments: Sequence[str]) -> CLI:
             for noise in NOISE:
                 warnings.filterwarnings("ignore", noise)
             return CLI(
-                ImageClassifier,
-                ImageData,
+                task,
+                data,
                 save_config_callback=SaveRun,
                 save_config_kwargs={"overwrite": True},  # only in a folder that the user fixed
                 parser_class=Parser,
