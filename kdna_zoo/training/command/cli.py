@@ -7,7 +7,7 @@ from left to right, then the command line.
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
@@ -35,6 +35,7 @@ from kdna_zoo.training.command.given_checkpoint import (
     evaluated,
     learnt_names,
 )
+from kdna_zoo.training.command.groups import grouped_arguments, grouped_yaml
 from kdna_zoo.training.command.interrupted import explained
 from kdna_zoo.training.command.parse_errors import in_one_sentence
 from kdna_zoo.training.command.parts import to_evaluate, to_train
@@ -48,6 +49,7 @@ from kdna_zoo.training.resume.finding import find_run
 from kdna_zoo.user_modules import import_modules, split_imports
 
 UNIMPORTABLE = r"No module named|Expected a dot import path"  # of a class that is asked for
+LEARNT = "columns.learnt_names"
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 RESUME = (
     "go on with the newest run in trainer.default_root_dir that has a whole checkpoint, from the "
@@ -78,6 +80,11 @@ CALLBACKS = {  # under names of their own, so that a recipe's list of callbacks 
 class CLI(LightningCLI):
     """LightningCLI with this package's callbacks, loggers and records, by its public hooks."""
 
+    @property
+    def flat_options(self) -> Mapping[str, str]:
+        """The group of each option of the data that may be given without it."""
+        return getattr(self.datamodule_class, "flat_options", {})
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of our callbacks; which of them a trainer gets is decided later."""
         for name, kind in CALLBACKS.items():
@@ -95,7 +102,8 @@ class CLI(LightningCLI):
 
         ``ckpt_path`` is out of sight until classes are made: Lightning would take options from it.
         """
-        self.config = parser.parse_args(split_imports(sys.argv[1:])[1])
+        arguments = split_imports(sys.argv[1:])[1]
+        self.config = parser.parse_args(grouped_arguments(arguments, self.flat_options))
         config, fits = self.config[self.config.subcommand], self.config.subcommand == "fit"
         check_unpickling(config)
         self.resumption = find_run(config) if fits else None
@@ -111,8 +119,8 @@ class CLI(LightningCLI):
         config.ckpt_path = self.asked_for  # which is what the saved configuration says
         if self.subcommand != "fit":
             self.save_config_callback = None
-            if config.data.get("learnt_names", ()) is None:
-                config.data.learnt_names = learnt_names(self.checkpoint, config.model.arch)
+            if config.data.get(LEARNT, ()) is None:
+                config.data[LEARNT] = learnt_names(self.checkpoint, config.model.arch)
 
     def instantiate_trainer(self, **options: Any) -> pl.Trainer:
         """Give the trainer the loggers and callbacks that its sub-command has a use for."""
@@ -162,8 +170,27 @@ def _channels(input_size: Sequence[int] | None) -> int | None:
     return input_size[0] if input_size else None
 
 
+NO_GROUPS: Mapping[str, str] = {}
+
+
 class Parser(LightningArgumentParser):
-    """LightningCLI's parser, whose errors are one message in place of the whole usage."""
+    """LightningCLI's parser, whose errors are one message in place of the whole usage.
+
+    Args:
+        *args: As LightningCLI has them.
+        flat_options: The group of each option of the data that may be given without it.
+        **options: As LightningCLI has them.
+    """
+
+    def __init__(
+        self, *args: Any, flat_options: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self.flat_options = flat_options or {}
+
+    def parse_string(self, content: str, *args: Any, **options: Any) -> Any:
+        """Parse a configuration, such as that of a file, whose options may lack their groups."""
+        return super().parse_string(grouped_yaml(content, self.flat_options), *args, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong, with the nearest options where one is unknown."""
@@ -198,6 +225,7 @@ def run(
     before = sys.argv
     sys.argv = [before[0], *arguments]
     defaults = [str(recipes_folder() / "_base" / "default.yaml")]
+    of_each = {"default_config_files": defaults, "flat_options": data.flat_options}
     try:
         with warnings.catch_warnings(), quiet_threads(), without_tips():
             for noise in NOISE:
@@ -212,7 +240,7 @@ def run(
                 auto_configure_optimizers=False,
                 parser_kwargs={
                     "prog": "kdna-zoo",
-                    **{name: {"default_config_files": defaults} for name in SUBCOMMANDS},
+                    **{name: of_each for name in SUBCOMMANDS},
                 },
             )
     except KdnaZooError:
