@@ -30,9 +30,9 @@ TINY = (
     "--data.train_split=train",
     "--data.val_split=test",
     "--data.batch_size=2",
-    "--data.eval_batch_size=2",
+    "--data.loader.eval_batch_size=2",
     "--data.num_workers=0",
-    "--data.label_column=label",
+    "--data.columns.label_column=label",
     "--data.input_size=[3, 32, 32]",
 )
 

@@ -30,10 +30,10 @@ def measure_folder(folder: Path, record: Record, half: bool) -> Measured:
         UserError: There is no recipe that names the images, or rounding cost too much.
     """
     metrics = _validate(folder, record)
-    before = record.metrics
-    if half and before and abs(metrics.top1 - before.top1) > TOLERANCE:
+    top1, before = metrics.top1, record.metrics.top1 if record.metrics else None
+    if half and top1 is not None and before is not None and abs(top1 - before) > TOLERANCE:
         raise UserError(
-            f"in half precision top-1 is {metrics.top1:.2%}, and it was {before.top1:.2%}:"
+            f"in half precision top-1 is {top1:.2%}, and it was {before:.2%}:"
             f" more than {100 * TOLERANCE:.2f} points apart. Publish without --half"
         )
     machine = f"{hardware('cpu')}, {torch.get_num_threads()} threads"
@@ -44,6 +44,7 @@ def _validate(folder: Path, record: Record) -> Metrics:
     """Run `kdna-zoo validate` with the data section of the training's recipe."""
     import yaml
 
+    from kdna_zoo.training.callbacks.run_state import run_state
     from kdna_zoo.training.command import cli as command
 
     if not record.run.recipe:
@@ -63,7 +64,9 @@ def _validate(folder: Path, record: Record) -> Metrics:
                 *("--trainer.default_root_dir", scratch),
             ]
         )
-    _, values = cli.model.measured
+    measured = run_state(cli.trainer).measured
+    assert measured is not None, "it has validated"
+    values = measured[1]
     return Metrics(
         split=cli.datamodule.splits.title("val"),
         images=int(values["val/images"]),

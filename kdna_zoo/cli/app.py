@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from kdna_zoo.cli._warnings import plain_warnings
 from kdna_zoo.cli.commands import COMMANDS, SYNONYMS, TRAINING
+from kdna_zoo.cli.compat import option_names
 from kdna_zoo.errors import (
     UNWRITABLE,
     KdnaZooError,
@@ -126,7 +127,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
             subparsers.add_parser(name, help=help_text, add_help=False)
     for name, subparser in subparsers.choices.items():
         subparser.add_argument(OPTION, metavar="MODULE", action="append", dest="modules", help=HELP)
-        subparser.set_defaults(command=name, options=list(subparser._option_string_actions))
+        subparser.set_defaults(command=name, options=option_names(subparser))
     return parser
 
 

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdna_zoo.cli.commands import COMMANDS
 from kdna_zoo.errors import UserError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OF_A_CHECKPOINT = ("weights", "license", "tag_name", "half", "measure")
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def add_parser(subparsers: Any) -> None:
     """Add the command and its options to the command line."""
     parser = subparsers.add_parser(
         "publish",
@@ -47,7 +47,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def _add_release(group: "argparse._ArgumentGroup") -> None:
+def _add_release(group: Any) -> None:
     group.add_argument(
         "--weights",
         choices=("raw", "ema"),
@@ -83,7 +83,7 @@ def _add_release(group: "argparse._ArgumentGroup") -> None:
         )
 
 
-def _add_hub(group: "argparse._ArgumentGroup") -> None:
+def _add_hub(group: Any) -> None:
     group.add_argument("--repo", metavar="ORG/NAME", help="publish to this repository")
     group.add_argument("--private", action="store_true", help="if it has to be made")
     group.add_argument("--pr", action="store_true", help="propose the files as a pull request")

@@ -6,10 +6,23 @@
 
 from typing import TYPE_CHECKING, Any
 
+from kdna_zoo.data.options import (
+    ColumnOptions,
+    LoaderOptions,
+    PreprocessOptions,
+    SourceOptions,
+)
+
 if TYPE_CHECKING:
     from kdna_zoo.data.module import ImageData
 
-__all__ = ["ImageData"]
+__all__ = [
+    "ColumnOptions",
+    "ImageData",
+    "LoaderOptions",
+    "PreprocessOptions",
+    "SourceOptions",
+]
 
 
 def __getattr__(name: str) -> Any:

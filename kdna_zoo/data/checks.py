@@ -7,10 +7,8 @@ from kdna_zoo.errors import UserError
 
 AT_LEAST = {
     "batch_size": 1,
-    "eval_batch_size": 1,
     "num_workers": 0,
     "num_classes": 1,
-    "bad_image_limit": 0,
 }
 
 

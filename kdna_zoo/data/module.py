@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from PIL import Image
@@ -13,11 +14,18 @@ from kdna_zoo.data import loaders
 from kdna_zoo.data.checks import check_classes, check_options
 from kdna_zoo.data.labelled import LabelledImages
 from kdna_zoo.data.making import ImageMaker
+from kdna_zoo.data.options import (
+    GROUP_OF,
+    ColumnOptions,
+    LoaderOptions,
+    PreprocessOptions,
+    SourceOptions,
+    with_flat,
+)
 from kdna_zoo.data.resumable import ResumableData
 from kdna_zoo.data.rows import Example, ImageRows
 from kdna_zoo.data.sampler import images_per_process, processes
 from kdna_zoo.data.sources.found import say_what_was_found
-from kdna_zoo.data.sources.image_folder import Level
 from kdna_zoo.data.sources.opening import open_source
 from kdna_zoo.data.sources.source import Source
 from kdna_zoo.data.splits import Splits, describe_data
@@ -27,6 +35,9 @@ from kdna_zoo.data.transforms import input_channels, resolve_config
 from kdna_zoo.records.record import DATA_CONFIG_KEYS
 
 log = logging.getLogger(__name__)
+
+SOURCE, COLUMNS = SourceOptions(), ColumnOptions()
+PREPROCESS, LOADER = PreprocessOptions(), LoaderOptions()
 
 
 class ImageData(ResumableData):
@@ -42,102 +53,71 @@ class ImageData(ResumableData):
     Args:
         path: A Hub id, an image folder, a folder of parquet files or one parquet file, as
             docs/data.md has it; None: the embedded Fashion-MNIST sample.
-        name: Configuration of a data set that has several.
-        revision: Branch, tag or commit of a data set on the Hub.
         train_split: The split to train on; slices such as ``train[:90%]`` work, here and below.
         val_split: The split to validate on; None: validation, val or test, the first there is.
         test_split: The split to test and predict on; None: test, validation or val.
-        image_column: The column of images; None: the only one of that type.
-        label_column: The column of labels; None: the only one of that type.
+        val_fraction: Part of each class of the training split to hold out and validate on, the
+            same in every run; None: validate on `val_split`.
         num_classes: Number of classes; None: as many as the data set has.
         batch_size: Images in a training batch, on each device.
-        eval_batch_size: Images in any other batch, on each device; None: as for training.
         num_workers: Processes that load, on each device; 0: the training process itself.
-        pin_memory: Whether to load into page-locked memory; None: where there is CUDA.
         input_size: Channels (3, or 1 for grey), height and width of the network's input.
-        mean: Mean of each channel, of values in [0, 1]; grey images take the average of three.
-        std: Standard deviation of each channel, as `mean`.
-        interpolation: How images are resized, in training too unless `augment` says otherwise.
-        crop_pct: Part of the resized image's side that the evaluation crop keeps.
-        crop_mode: How the evaluation crop is taken.
         augment: Arguments of `timm.data.create_transform` for training, such as scale or re_prob.
             Also ``repeats`` of each drawn image (repeated augmentation), and ``splits``: views of
             it, the first clean (AugMix).
-        val_fraction: Part of each class of the training split to hold out and validate on, the
-            same in every run; None: validate on `val_split`.
-        cache_dir: Where `datasets` keeps its Arrow files; None: its own choice.
-        label_names: Names of the classes, by index, where the data set does not declare them; of
-            a column of strings, its values.
-        on_bad_image: Whether an image that cannot be read ends the run, or is skipped.
-        bad_image_limit: How many images to skip at most, on each device.
         streaming: Whether to read the data while training, without a copy on disk first. Whole
             splits only, and nothing to predict on. A resumed run reads its epoch again.
         stream: How to stream.
-        class_folders: Of an image folder, which folder is an image's class: the ``first`` below
-            the split, as in torchvision, or the ``last``, which holds the image, as in timm.
-        learnt_names: The classes that the network to evaluate has learnt, in its order; the command
-            line takes them from the checkpoint. Folders or strings among them are these classes.
+        source: Which data set is read, beside its path.
+        columns: Where images and labels are, and what the labels mean.
+        preprocess: How images become the network's input, beside its size.
+        loader: How images are loaded.
+        **flat: Options of the four groups before, without the group's name.
     """
+
+    flat_options = GROUP_OF
 
     def __init__(
         self,
         path: str | None = None,
-        name: str | None = None,
-        revision: str | None = None,
         train_split: str = "train",
         val_split: str | None = None,
         test_split: str | None = None,
-        image_column: str | None = None,
-        label_column: str | None = None,
+        val_fraction: float | None = None,
         num_classes: int | None = None,
         batch_size: int = 64,
-        eval_batch_size: int | None = None,
         num_workers: int = 0,
-        pin_memory: bool | None = None,
         input_size: tuple[int, int, int] | None = None,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-        interpolation: str | None = None,
-        crop_pct: float | None = None,
-        crop_mode: Literal["center", "squash", "border"] | None = None,
         augment: dict[str, Any] | None = None,
-        val_fraction: float | None = None,
-        cache_dir: str | None = None,
-        label_names: list[str] | None = None,
-        on_bad_image: Literal["error", "skip"] = "error",
-        bad_image_limit: int = 100,
         streaming: bool = False,
         stream: StreamOptions | None = None,
-        class_folders: Level = "first",
-        learnt_names: list[str] | None = None,
+        source: SourceOptions = SOURCE,
+        columns: ColumnOptions = COLUMNS,
+        preprocess: PreprocessOptions = PREPROCESS,
+        loader: LoaderOptions = LOADER,
+        **flat: Any,
     ) -> None:
         super().__init__()
         check_options(locals())
+        groups = {"source": source, "columns": columns, "preprocess": preprocess, "loader": loader}
+        self._place, self._columns, preprocess, self._loading = with_flat(groups, flat)
         self.path = path
-        self.config_name = name
-        self.revision = revision
         self.train_split = train_split
         self.val_split = val_split
         self.test_split = test_split
-        self._image_column = image_column
-        self._label_column = label_column
-        self._num_classes = num_classes
-        self._label_names, self._learnt_names = label_names, learnt_names
-        self.batch_size = batch_size
-        self.eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
-        self.num_workers = num_workers
-        self.pin_memory = torch.cuda.is_available() if pin_memory is None else pin_memory
-        self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": self.pin_memory}
-        values = (input_size, mean, std, interpolation, crop_pct, crop_mode)
-        self._given_config = dict(zip(DATA_CONFIG_KEYS, values, strict=True))
-        self.augment = augment
         self.val_fraction = val_fraction
-        self.cache_dir = cache_dir
-        self.on_bad_image = on_bad_image
-        self.bad_image_limit = bad_image_limit
+        self._num_classes = num_classes
+        self.batch_size = batch_size
+        self.eval_batch_size = self._loading.eval_batch_size or batch_size
+        self.num_workers = num_workers
+        pinned = self._loading.pin_memory
+        self.pin_memory = torch.cuda.is_available() if pinned is None else pinned
+        self._options: dict[str, Any] = {"num_workers": num_workers, "pin_memory": self.pin_memory}
+        given = {"input_size": input_size, **asdict(preprocess)}
+        self._given_config = {key: given[key] for key in DATA_CONFIG_KEYS}
+        self.augment = augment
         self.streaming = streaming
         self.stream = stream or StreamOptions()
-        self.class_folders = class_folders
         self._told = False
         self._validates = True
         self._images: dict[str, ImageRows | ImageStream] = {}
@@ -145,8 +125,9 @@ class ImageData(ResumableData):
     @cached_property
     def source(self) -> Source:
         """The data set; opened on first use."""
-        place = (self.path, self.config_name, self.revision, self.cache_dir)
-        return open_source(*place, self.streaming, self._label_column, self.class_folders)
+        place, columns = self._place, self._columns
+        where = (self.path, place.name, place.revision, place.cache_dir)
+        return open_source(*where, self.streaming, columns.label_column, columns.class_folders)
 
     @cached_property
     def images(self) -> LabelledImages:
@@ -154,11 +135,11 @@ class ImageData(ResumableData):
         return LabelledImages(
             self.source,
             self.train_split,
-            self._image_column,
-            self._label_column,
+            self._columns.image_column,
+            self._columns.label_column,
             self._num_classes,
-            self._label_names,
-            self._learnt_names,
+            self._columns.label_names,
+            self._columns.learnt_names,
         )
 
     @property
@@ -281,8 +262,8 @@ class ImageData(ResumableData):
                 self.splits,
                 self.data_config,
                 self.augment,
-                skip_bad=self.on_bad_image == "skip",
-                bad_limit=self.bad_image_limit,
+                skip_bad=self._loading.on_bad_image == "skip",
+                bad_limit=self._loading.bad_image_limit,
                 stream=self.stream if self.streaming else None,
                 share=processes(self.trainer),
             )

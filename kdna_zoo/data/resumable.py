@@ -1,7 +1,8 @@
 """A data module that goes on in the middle of an epoch where an interrupted run stood."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import lightning.pytorch as pl
 
@@ -12,7 +13,12 @@ class ResumableData(pl.LightningDataModule, ABC):
     """Keep a run's seed and its position in the data in its checkpoints.
 
     A subclass has `train_batches` and says by `batches_depend_on` what the batches follow from.
+
+    Attributes:
+        flat_options: Options that may be given without the name of their group, which it gives.
     """
+
+    flat_options: ClassVar[Mapping[str, str]] = {}
 
     def __init__(self) -> None:
         super().__init__()

@@ -43,11 +43,14 @@ class DataRecord:
 
 @dataclass(frozen=True)
 class Metrics:
-    """What the last validation measured; top1 and top5 are fractions from 0 to 1."""
+    """What the last validation measured; top1 and top5 are fractions from 0 to 1.
+
+    Those of a classifier; of another task the record has other figures too, and no top1.
+    """
 
     split: str
     images: int
-    top1: float
+    top1: float | None
     top5: float | None
     loss: float | None
 

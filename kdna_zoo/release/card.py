@@ -94,7 +94,7 @@ def card_data(record: Record, about: Release) -> ModelCardData:
 def accuracies(record: Record) -> dict[str, float]:
     """Return the measured accuracies that say something, as fractions from 0 to 1, by name."""
     measured = record.metrics
-    if measured is None:
+    if measured is None or measured.top1 is None:
         return {}
     found = {"Top-1 accuracy": measured.top1}
     if measured.top5 is not None and record.num_classes > 5:  # with 5 classes each one is in the 5

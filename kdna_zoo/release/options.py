@@ -71,7 +71,7 @@ def make_series(title: str, records: list[Record], before: Series | None = None)
     images = {before.images} if before else set()
     for record in records:
         seed = str(record.run.seed)
-        if record.metrics is None:
+        if record.metrics is None or record.metrics.top1 is None:
             raise UserError(
                 f"the run of {record.arch} with seed {seed} was not measured at this checkpoint:"
                 " give the last.ckpt of a run that came to its end"

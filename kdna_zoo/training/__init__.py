@@ -1,5 +1,6 @@
 """Training on Lightning: modules, callbacks and the one LightningCLI call."""
 
+from kdna_zoo.training.base_task import BaseTask
 from kdna_zoo.training.callbacks.annealing import Annealing
 from kdna_zoo.training.callbacks.predictions import ImagesPerSecond, PredictionWriter
 from kdna_zoo.training.classification import ImageClassifier
@@ -7,6 +8,7 @@ from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig
 
 __all__ = [
     "Annealing",
+    "BaseTask",
     "ImageClassifier",
     "ImagesPerSecond",
     "OptimizerConfig",

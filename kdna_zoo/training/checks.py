@@ -74,16 +74,15 @@ def check_evaluation(module: Any) -> None:
     whose weights are checked as they are loaded.
 
     Args:
-        module: An `ImageClassifier` with its trainer.
+        module: A `BaseTask` with its trainer.
 
     Raises:
-        UserError: If the published network has other classes than the data.
+        UserError: If the published network is not for these data.
     """
     if module.trainer.ckpt_path is not None:
         return
     if module.pretrained:
-        data = getattr(module.trainer, "datamodule", None)
-        check_head(module.model, module.num_classes, getattr(data, "label_names", None))
+        module.check_published()
     else:
         rank_zero_warn(
             "this network has random weights: give --ckpt_path, or --model.pretrained true where "

@@ -193,6 +193,7 @@ class TimmOptimization(pl.LightningModule):
     """
 
     model: nn.Module
+    flops_per_batch: int | None = None  # not measured, and no warning of Lightning's about it
 
     def __init__(self, optimizer: OptimizerConfig, schedule: ScheduleConfig) -> None:
         super().__init__()

@@ -1,54 +1,52 @@
 """A task whose checkpoints say what they are, so that they can be loaded, resumed and published."""
 
-import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
 from typing_extensions import Self  # comes with torch
 
 from kdna_zoo.records.checkpoints import open_checkpoint
 from kdna_zoo.training.callbacks.averaging import take_live_weights
+from kdna_zoo.training.callbacks.run_state import RunState
 from kdna_zoo.training.checks import check_checkpoint, check_label_names
-from kdna_zoo.training.logging.record import make_record, time_spent
+from kdna_zoo.training.logging.record import make_record
 from kdna_zoo.training.network import recorded_as
-from kdna_zoo.training.optim import OptimizerConfig, ScheduleConfig, TimmOptimization
+from kdna_zoo.training.optim import TimmOptimization
 from kdna_zoo.training.resume.checkpointing import check_finite
-
-MADE_WITH = ("arch", "arch_args", "num_classes")  # of a record: what builds the network again
 
 
 class RecordedTask(TimmOptimization):
     """A LightningModule that writes a record into its checkpoints, and reads it.
 
-    Args:
-        optimizer: See `OptimizerConfig`.
-        schedule: See `ScheduleConfig`.
-
     Attributes:
-        run_info: What the command line adds to the run's record.
-        measured: At which step was validated, and what it gave.
+        pretrained: Whether the network starts from published weights.
+        base_model: The repository on the Hub that those weights belong to, if to any.
+        num_classes: Classes that are told apart; 0: the task has none.
+        made_with: Entries of the record that are arguments of the task too.
     """
 
-    num_classes: int
-    base_model: str | None
+    pretrained: bool = False
+    base_model: str | None = None
+    num_classes: int = 0
+    made_with: ClassVar[tuple[str, ...]] = ("arch", "arch_args")
 
-    def __init__(self, optimizer: OptimizerConfig, schedule: ScheduleConfig) -> None:
-        super().__init__(optimizer, schedule)
-        self.run_info: dict[str, Any] = {}
-        self.measured: tuple[int, dict[str, float]] | None = None
-        self.started = self.resumed = time.time()
-        self.seconds_before = 0.0  # what a resumed run took until its checkpoint
+    @property
+    def network(self) -> nn.Module:
+        """The timm network that the record names; a part of `model` where that is more."""
+        return self.model
 
     @property
     def arch(self) -> str:
         """The network's name, see `recorded_as`."""
-        return recorded_as(self.model)[0]
+        return recorded_as(self.network)[0]
 
     @property
     def arch_args(self) -> dict[str, Any]:
         """The arguments that go with the name."""
-        return recorded_as(self.model)[1]
+        return recorded_as(self.network)[1]
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
@@ -63,11 +61,16 @@ class RecordedTask(TimmOptimization):
             UserError: If the file cannot be used.
         """
         record = open_checkpoint(Path(checkpoint_path)).get("kdna_zoo") or {}
-        made_with = {name: record[name] for name in MADE_WITH if name in record}
+        made_with = {name: record[name] for name in cls.made_with if name in record}
         loaded: Self = super().load_from_checkpoint(
             checkpoint_path, *args, **{**made_with, **kwargs, "weights_only": True}
         )
         return loaded
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Give the trainer what keeps the state of its run, unless it has it."""
+        callbacks = self.trainer.callbacks  # type: ignore[attr-defined]
+        return [] if any(isinstance(call, RunState) for call in callbacks) else [RunState()]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Put the run's record into the checkpoint, as plain JSON types, if it is a good one."""
@@ -77,14 +80,22 @@ class RecordedTask(TimmOptimization):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse the checkpoint of another network before any weight is touched."""
         check_checkpoint(checkpoint, self, self.arch)
-        if self._trainer is None:
+        trainer = trainer_of(self)
+        if trainer is None:
             return  # loaded without one
-        if self.trainer.state.fn == TrainerFn.FITTING:
-            self.started, self.seconds_before = time_spent(checkpoint)
-            take_live_weights(self.trainer, checkpoint)
+        if trainer.state.fn == TrainerFn.FITTING:
+            take_live_weights(trainer, checkpoint)
         else:
             learnt = (checkpoint.get("kdna_zoo") or {}).get("label_names")
-            data = getattr(self.trainer, "datamodule", None)
+            data = getattr(trainer, "datamodule", None)
             check_label_names(learnt, getattr(data, "label_names", None), "the checkpoint")
         # A schedule is a function of the step: nothing of it is restored over this run's options.
         checkpoint["lr_schedulers"] = [{} for _ in checkpoint.get("lr_schedulers", ())]
+
+
+def trainer_of(module: pl.LightningModule) -> pl.Trainer | None:
+    """Return the trainer that a module is attached to, if it is."""
+    try:
+        return module.trainer
+    except RuntimeError:  # as Lightning says that it is not
+        return None

@@ -273,9 +273,7 @@ def test_arguments_from_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
       train_split: train[:90%]
       num_classes: null
       input_size: [3, 28, 28]
-      mean: [0.5, 0.5, 0.5]
-      crop_pct: 1.0
-      crop_mode: center
+      preprocess: {mean: [0.5, 0.5, 0.5], crop_pct: 1.0, crop_mode: center}
       augment: {hflip: 0.5, scale: [0.6, 1.0], color_jitter: null, re_prob: 0.1}
     """)
     cli = LinkingCLI(LinkedRecorder, ImageData, run=False, args=["--config", str(config)])

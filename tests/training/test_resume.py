@@ -150,7 +150,8 @@ def test_what_a_resumed_run_says_of_itself(tmp_path: Path) -> None:
     assert result["seconds"] >= after["seconds"]
 
 
-def test_options_of_the_command_win_over_the_checkpoints(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_name", [False, True])
+def test_options_of_the_command_win_over_the_checkpoints(by_name: bool, tmp_path: Path) -> None:
     """Also where the checkpoint has hyper-parameters, which LightningCLI would take over."""
     assert run(arguments(tmp_path, "--trainer.max_epochs=1")) == 0
     path = tmp_path / "version_0" / "checkpoints" / "last.ckpt"
@@ -158,8 +159,10 @@ def test_options_of_the_command_win_over_the_checkpoints(tmp_path: Path) -> None
     assert "hyper_parameters" not in checkpoint
     checkpoint["hyper_parameters"] = {"label_smoothing": 0.5, "arch": "resnet18"}
     torch.save(checkpoint, path)
-    resumed = command.run(arguments(tmp_path, "--model.label_smoothing=0.25", "--resume"))
+    goes_on = f"--ckpt_path={path}" if by_name else "--resume"
+    resumed = command.run(arguments(tmp_path, "--model.label_smoothing=0.25", goes_on))
     assert resumed.config["fit"]["model"]["label_smoothing"] == 0.25
+    assert resumed.config["fit"]["ckpt_path"] == (str(path) if by_name else None)
     assert resumed.model.arch == "test_kdna_resnet"
     assert resumed.trainer.global_step == STEPS
 

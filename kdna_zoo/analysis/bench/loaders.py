@@ -15,7 +15,7 @@ import torch
 from timm.data import ImageDataset, create_loader
 
 from kdna_zoo.analysis.bench.timing import Measurement, Times, measure
-from kdna_zoo.data import ImageData
+from kdna_zoo.data import ImageData, SourceOptions
 from kdna_zoo.records.formats import LOADERS as KIND
 from kdna_zoo.records.formats import mark
 from kdna_zoo.records.machine import hardware, versions_of_measurement
@@ -125,7 +125,7 @@ def _loaders(folder: Path, setting: LoaderSetting) -> Iterator[list[Iterable[Any
             str(folder),
             input_size=size,
             augment={"color_jitter": 0.4},
-            cache_dir=str(folder / "cache"),
+            source=SourceOptions(cache_dir=str(folder / "cache")),
             streaming=streaming,
             **common,
         )

@@ -8,15 +8,16 @@ weights are measured and kept; Lightning 2.6 uses those that the run began with
 (pytorch-lightning#21724).
 """
 
+from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
-from torch import nn
-from torch.optim.swa_utils import get_ema_avg_fn
+from torch import Tensor, nn
 
 from kdna_zoo.errors import UserError
+from kdna_zoo.training.compat import average_of
 
 
 def take_live_weights(trainer: pl.Trainer, checkpoint: dict[str, Any]) -> None:
@@ -41,7 +42,15 @@ def _copy_what_has_no_mean(live: nn.Module, averaged: nn.Module) -> None:
             ours.copy_(theirs)
 
 
-class WeightAverage(EMAWeightAveraging):
+def _update(decay: float, averaged: Tensor, live: Tensor, count: Any) -> Tensor:
+    """Return the next average, as ``torch.optim.swa_utils.get_ema_avg_fn`` does.
+
+    What that returns cannot go to processes that are spawned.
+    """
+    return decay * averaged + (1 - decay) * live
+
+
+class WeightAverage(WeightAveraging):
     """Keep an exponential moving average of weights and buffers.
 
     Args:
@@ -60,28 +69,24 @@ class WeightAverage(EMAWeightAveraging):
     ) -> None:
         if not 0 <= decay < 1:
             raise UserError(f"ema.decay must be at least 0 (no average) and below 1, got {decay}")
-        super().__init__(device=device, decay=decay, update_every_n_steps=every_n_steps)
+        if every_n_steps < 1:
+            raise UserError(f"ema.every_n_steps must be at least 1, got {every_n_steps}")
+        super().__init__(device=device, avg_fn=partial(_update, decay))
         self.decay = decay
+        self.every_n_steps = every_n_steps
         self.from_epoch = from_epoch
         self._started = False  # from_epoch is reached
         self._swapped = False  # the network holds the average, for a validation
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave out what averages, which cannot go to processes that are spawned."""
-        return {**self.__dict__, "_kwargs": {}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._kwargs = {"avg_fn": get_ema_avg_fn(self.decay)}  # type: ignore[no-untyped-call]
-
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Update after every n-th step from the first epoch on."""
-        return self._started and super().should_update(step_idx, epoch_idx)
+        return self._started and step_idx is not None and step_idx % self.every_n_steps == 0
 
     @property
     def updated(self) -> bool:
         """Whether there is an average yet."""
-        return self._average_model is not None and bool(self._average_model.n_averaged > 0)
+        average = average_of(self)
+        return average is not None and bool(average.n_averaged > 0)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any
@@ -89,8 +94,8 @@ class WeightAverage(EMAWeightAveraging):
         """Update the average after a step."""
         self._started = trainer.current_epoch >= self.from_epoch
         super().on_train_batch_end(trainer, pl_module, *args)
-        if self._average_model is not None:
-            _copy_what_has_no_mean(pl_module, self._average_model.module)
+        if (average := average_of(self)) is not None:
+            _copy_what_has_no_mean(pl_module, average.module)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Take the average in, if there is one."""

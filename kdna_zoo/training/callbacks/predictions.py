@@ -26,7 +26,6 @@ class ImagesPerSecond(ThroughputMonitor):
 
     def __init__(self, window_size: int = 20) -> None:
         super().__init__(batch_size_fn=count_images, window_size=window_size)
-        self._module_has_flops = False  # no warning that FLOPs are not measured
 
 
 def count_images(batch: Sequence[Any]) -> int:

@@ -7,9 +7,9 @@ with a rate that no recipe holds. What is written down can be repeated.
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import _TunerExitException
 
 from kdna_zoo.errors import RunError, UserError
+from kdna_zoo.training.compat import end_as_a_tuner
 
 
 class RateFinder(LearningRateFinder):
@@ -43,4 +43,4 @@ class RateFinder(LearningRateFinder):
         if found is None:
             raise RunError("the search found no learning rate; give it more rate_finder.steps")
         rank_zero_info(f"suggested learning rate: --model.optimizer.lr {found:.2g}")
-        raise _TunerExitException  # as Lightning's own tuner ends a run
+        end_as_a_tuner()

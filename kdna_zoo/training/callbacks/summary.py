@@ -1,6 +1,7 @@
 """What a finished run leaves beside its checkpoints: ``result.json`` and the learning curves."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class RunSummary(Callback):
             return
         record = make_record(pl_module)
         parameters = sum(p.numel() for p in pl_module.model.parameters())
-        result = summarise(read_rows(folder / METRICS), record, parameters)
+        rows, best = read_rows(folder / METRICS), max if pl_module.higher_is_better else min
+        result = summarise(rows, record, parameters, pl_module.main_metric, best)
         result["checkpoints"] = sorted(
             path.name for path in folder.glob("checkpoints/*.ckpt") if path.name[0] != "."
         )
@@ -37,11 +39,16 @@ class RunSummary(Callback):
             draw_learning_curve,  # matplotlib is slow to import
         )
 
-        draw_learning_curve(folder / METRICS, folder / "learning_curve.png")
+        curve = folder / "learning_curve.png"
+        draw_learning_curve(folder / METRICS, curve, pl_module.main_metric)
 
 
 def summarise(
-    rows: list[dict[str, Any]], record: dict[str, Any], parameters: int
+    rows: list[dict[str, Any]],
+    record: dict[str, Any],
+    parameters: int,
+    main_metric: str = "top1",
+    best: Callable[..., Any] = max,
 ) -> dict[str, Any]:
     """Return the figures of a run.
 
@@ -49,10 +56,12 @@ def summarise(
         rows: What was logged.
         record: The record of the run, as it goes into a checkpoint.
         parameters: How many the network has.
+        main_metric: The metric that says which validation was the best.
+        best: Chooses it: `max` or `min`.
     """
     run, data = record["run"], record["data"] or {}
     split = (data.get("val") or {}).get("split")
-    measured = [_measured(row, split) for row in rows if "val/top1" in row]
+    measured = [_measured(row, split) for row in rows if f"val/{main_metric}" in row]
     return {
         "format": RESULT_FORMAT,
         "arch": record["arch"],
@@ -60,7 +69,7 @@ def summarise(
         "parameters": parameters,
         "data": data.get("name"),
         "final": measured[-1] if measured else None,
-        "best": max(measured, key=lambda m: m["top1"]) if measured else None,
+        "best": best(measured, key=lambda m: m[main_metric]) if measured else None,
         "epochs": run["epochs"],
         "steps": run["steps"],
         "seconds": run["seconds"],
@@ -79,6 +88,8 @@ def summarise(
 
 def _measured(row: dict[str, Any], split: str | None) -> dict[str, Any]:
     """One validation: after how many steps, on what, and its figures."""
-    figures = {name: row.get(f"val/{name}") for name in ("top1", "top5", "loss")}
-    images = int(row["val/images"])
-    return {"step": row["step"] + 1, "split": split, "images": images, **figures}
+    figures = {name[4:]: value for name, value in row.items() if name.startswith("val/")}
+    images = {"images": int(figures.pop("images"))} if "images" in figures else {}
+    if "top1" in figures:  # a classifier's, in this order
+        figures = {name: figures.get(name) for name in ("top1", "top5", "loss")}
+    return {"step": row["step"] + 1, "split": split, **images, **figures}

@@ -7,30 +7,25 @@ from left to right, then the command line.
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 from jsonargparse import set_parsing_settings
-from lightning.fabric.plugins import CheckpointIO
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.plugins.layer_sync import LayerSync
 
 from kdna_zoo.data import ImageData
+from kdna_zoo.data.resumable import ResumableData
 from kdna_zoo.errors import KdnaZooError, UserError, did_you_mean
 from kdna_zoo.paths import recipes_folder
+from kdna_zoo.training.base_task import BaseTask
 from kdna_zoo.training.callbacks.averaging import WeightAverage
 from kdna_zoo.training.callbacks.head_first import HeadFirst
-from kdna_zoo.training.callbacks.network_line import NetworkLine
-from kdna_zoo.training.callbacks.nonfinite import NonFinite
 from kdna_zoo.training.callbacks.predictions import ImagesPerSecond, PredictionWriter
-from kdna_zoo.training.callbacks.progress import make_progress
 from kdna_zoo.training.callbacks.rate_finder import RateFinder
-from kdna_zoo.training.callbacks.stopping import StayStopped, StopAfter
-from kdna_zoo.training.callbacks.summary import RunSummary
 from kdna_zoo.training.classification import ImageClassifier
 from kdna_zoo.training.command.config_files import check_config_files
 from kdna_zoo.training.command.failures import condensed, explain, unknown
@@ -40,19 +35,21 @@ from kdna_zoo.training.command.given_checkpoint import (
     evaluated,
     learnt_names,
 )
+from kdna_zoo.training.command.groups import grouped_arguments, grouped_yaml
 from kdna_zoo.training.command.interrupted import explained
 from kdna_zoo.training.command.parse_errors import in_one_sentence
+from kdna_zoo.training.command.parts import to_evaluate, to_train
 from kdna_zoo.training.command.quiet import without_tips
 from kdna_zoo.training.command.save_run import SaveRun
 from kdna_zoo.training.command.trainer_options import check_trainer
-from kdna_zoo.training.logging.loggers import make_loggers, quiet_threads
-from kdna_zoo.training.resume.checkpointing import LastCheckpoint, SafeCheckpointIO
+from kdna_zoo.training.compat import option_names
+from kdna_zoo.training.logging.loggers import quiet_threads
+from kdna_zoo.training.resume.checkpointing import LastCheckpoint
 from kdna_zoo.training.resume.finding import find_run
-from kdna_zoo.training.resume.random_states import RandomStates
-from kdna_zoo.training.sync_norm import SyncNorms
 from kdna_zoo.user_modules import import_modules, split_imports
 
 UNIMPORTABLE = r"No module named|Expected a dot import path"  # of a class that is asked for
+LEARNT = "columns.learnt_names"
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
 RESUME = (
     "go on with the newest run in trainer.default_root_dir that has a whole checkpoint, from the "
@@ -68,30 +65,45 @@ NOISE = (  # warnings of Lightning that a user can do nothing about
 )
 
 
+CALLBACKS = {  # under names of their own, so that a recipe's list of callbacks keeps them
+    "checkpoint": ModelCheckpoint,
+    "last_checkpoint": LastCheckpoint,
+    "learning_rate": LearningRateMonitor,
+    "throughput": ImagesPerSecond,
+    "predictions": PredictionWriter,
+    "ema": WeightAverage,
+    "head_first": HeadFirst,
+    "rate_finder": RateFinder,
+}
+
+
 class CLI(LightningCLI):
-    """LightningCLI with this package's callbacks, loggers and records."""
+    """LightningCLI with this package's callbacks, loggers and records, by its public hooks."""
+
+    @property
+    def flat_options(self) -> Mapping[str, str]:
+        """The group of each option of the data that may be given without it."""
+        return getattr(self.datamodule_class, "flat_options", {})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add our callbacks under names of their own, so that a recipe's list keeps them."""
-        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
-        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
+        """Add the options of our callbacks; which of them a trainer gets is decided later."""
+        for name, kind in CALLBACKS.items():
+            parser.add_class_arguments(kind, name, fail_untyped=False, sub_configs=True)
         parser.add_argument("--resume", action="store_true", help=RESUME)
         parser.add_argument("--skip_nonfinite", type=int, default=0, help=SKIP)
-        parser.add_lightning_class_args(LearningRateMonitor, "learning_rate")
-        parser.add_lightning_class_args(ImagesPerSecond, "throughput")
-        parser.add_lightning_class_args(PredictionWriter, "predictions")
-        parser.add_lightning_class_args(WeightAverage, "ema")
-        parser.add_lightning_class_args(HeadFirst, "head_first")
-        parser.add_lightning_class_args(RateFinder, "rate_finder")
-        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
-        parser.link_arguments("data.input_size", "model.in_chans", compute_fn=_channels)
+        takes = signature(self.model_class).parameters  # type: ignore[arg-type]
+        if "num_classes" in takes:
+            parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        if "in_chans" in takes:
+            parser.link_arguments("data.input_size", "model.in_chans", compute_fn=_channels)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse ``sys.argv``, whose ``--import`` options were heeded before."""
-        self.config = parser.parse_args(split_imports(sys.argv[1:])[1])
+        """Parse ``sys.argv``, whose ``--import`` options were heeded; find or check a checkpoint.
 
-    def _parse_ckpt_path(self) -> None:
-        """Find or check a checkpoint before anything is built; take no options from it."""
+        ``ckpt_path`` is out of sight until classes are made: Lightning would take options from it.
+        """
+        arguments = split_imports(sys.argv[1:])[1]
+        self.config = parser.parse_args(grouped_arguments(arguments, self.flat_options))
         config, fits = self.config[self.config.subcommand], self.config.subcommand == "fit"
         check_unpickling(config)
         self.resumption = find_run(config) if fits else None
@@ -99,68 +111,53 @@ class CLI(LightningCLI):
             self.checkpoint: Path | None = self.resumption.checkpoint
         else:
             self.checkpoint = begun_from(config) if fits else evaluated(config)
+        self.asked_for, config.ckpt_path = config.ckpt_path, None
 
     def before_instantiate_classes(self) -> None:
         """Keep a run's folder for training alone; evaluate by the classes that were learnt."""
+        config = self.config[self.subcommand]
+        config.ckpt_path = self.asked_for  # which is what the saved configuration says
         if self.subcommand != "fit":
             self.save_config_callback = None
-            config = self.config[self.config.subcommand]
-            if config.data.learnt_names is None:
-                config.data.learnt_names = learnt_names(self.checkpoint, config.model.arch)
+            if config.data.get(LEARNT, ()) is None:
+                config.data[LEARNT] = learnt_names(self.checkpoint, config.model.arch)
 
-    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        """Hand over the checkpoint that was found; the saved configuration has what was asked."""
-        found = str(self.checkpoint) if self.checkpoint else None
-        given: dict[str, Any] = super()._prepare_subcommand_kwargs(subcommand)
-        return {**given, "ckpt_path": found, "weights_only": True}
-
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+    def instantiate_trainer(self, **options: Any) -> pl.Trainer:
         """Give the trainer the loggers and callbacks that its sub-command has a use for."""
-        config = {**self._get(self.config_init, "trainer"), **kwargs}
-        fits = self.subcommand == "fit"
-        if fits:
-            check_trainer(config)
-        if fits and config["logger"] is not False:
-            given = [] if config["logger"] is True else _listed(config["logger"])
-            config["logger"] = [*self._make_loggers(config["default_root_dir"]), *given]
-        elif config["logger"] is None:
-            config["logger"] = False
-        if not fits:
-            config["enable_checkpointing"] = False
-        config["plugins"] = _with_safe_io(_listed(config["plugins"]))
-        if config["sync_batchnorm"]:
-            config["plugins"] = _with_sync_norms(_listed(config["plugins"]))
-        names = ["predictions"] if self.subcommand == "predict" else []
-        if fits and config["enable_checkpointing"] is not False:
-            names += ["checkpoint", "last_checkpoint"]
-        if fits and config["logger"]:
-            names += ["learning_rate", "throughput"]
-        wanted = {"ema": "decay", "head_first": "epochs", "rate_finder": "steps"}  # 0 is off
-        if fits:
-            given = self.config[self.config.subcommand]
-            names += [name for name, option in wanted.items() if given[name][option]]
-        callbacks = [self._get(self.config_init, name) for name in names]
-        if fits:
-            skip = self._get(self.config_init, "skip_nonfinite")
-            callbacks += [RandomStates(), NonFinite(skip), StayStopped(), RunSummary()]
-            if config["enable_model_summary"] is None:
-                config["enable_model_summary"] = False
-                callbacks.append(NetworkLine())
-            if config["max_steps"] >= 0:
-                callbacks.append(StopAfter(config["max_steps"]))
-                config["max_steps"], config["max_epochs"] = -1, config["max_epochs"] or -1
-        if config["enable_progress_bar"] is not False and not _has_bar(config["callbacks"]):
-            callbacks.append(make_progress())
+        made = self.config_init[self.subcommand]
+        trainer = {**made.trainer, **options}
+        if self.subcommand == "fit":
+            check_trainer(trainer)
+            trainer = to_train(trainer, made, self.resumption)
+        else:
+            trainer = to_evaluate(trainer, made, str(self.subcommand))
         try:
-            return self._instantiate_trainer(config, callbacks)
+            return super().instantiate_trainer(**trainer)
         except ValueError as error:
             raise UserError(f"the trainer cannot be made: {error}") from error
 
-    def _run_subcommand(self, subcommand: str) -> None:
-        """Run it; whatever ends it is an error of this package, with a line for the user."""
+    def fit(self, **given: Any) -> None:
+        """Train."""
+        self._run(self.trainer.fit, given)
+
+    def validate(self, **given: Any) -> None:
+        """Evaluate on the validation split."""
+        self._run(self.trainer.validate, given)
+
+    def test(self, **given: Any) -> None:
+        """Evaluate on the test split."""
+        self._run(self.trainer.test, given)
+
+    def predict(self, **given: Any) -> None:
+        """Predict on the test split."""
+        self._run(self.trainer.predict, given)
+
+    def _run(self, subcommand: Callable[..., Any], given: dict[str, Any]) -> None:
+        """Run with the checkpoint that was found; whatever ends it has a line for the user."""
+        found = str(self.checkpoint) if self.checkpoint else None
         try:
             with explained(self.trainer):  # one that is interrupted says what is left
-                super()._run_subcommand(subcommand)
+                subcommand(**{**given, "ckpt_path": found, "weights_only": True})
         except KdnaZooError:
             raise
         except Exception as error:
@@ -168,35 +165,32 @@ class CLI(LightningCLI):
             folder = next((call.folder for call in saves), None)
             raise explain(error) or unknown(error, folder, self.trainer.global_rank) from error
 
-    def _make_loggers(self, folder: str) -> list[Logger]:
-        found = self.resumption
-        return make_loggers(folder, found.version, found.step) if found else make_loggers(folder)
-
 
 def _channels(input_size: Sequence[int] | None) -> int | None:
     return input_size[0] if input_size else None
 
 
-def _has_bar(callbacks: Any) -> bool:
-    return any(isinstance(callback, ProgressBar) for callback in _listed(callbacks))
-
-
-def _with_safe_io(plugins: list[Any]) -> list[Any]:
-    given = any(isinstance(plugin, CheckpointIO) for plugin in plugins)
-    return plugins if given else [*plugins, SafeCheckpointIO()]
-
-
-def _with_sync_norms(plugins: list[Any]) -> list[Any]:
-    given = any(isinstance(plugin, LayerSync) for plugin in plugins)
-    return plugins if given else [*plugins, SyncNorms()]
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
+NO_GROUPS: Mapping[str, str] = {}
 
 
 class Parser(LightningArgumentParser):
-    """LightningCLI's parser, whose errors are one message in place of the whole usage."""
+    """LightningCLI's parser, whose errors are one message in place of the whole usage.
+
+    Args:
+        *args: As LightningCLI has them.
+        flat_options: The group of each option of the data that may be given without it.
+        **options: As LightningCLI has them.
+    """
+
+    def __init__(
+        self, *args: Any, flat_options: Mapping[str, str] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self.flat_options = flat_options or {}
+
+    def parse_string(self, content: str, *args: Any, **options: Any) -> Any:
+        """Parse a configuration, such as that of a file, whose options may lack their groups."""
+        return super().parse_string(grouped_yaml(content, self.flat_options), *args, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong, with the nearest options where one is unknown."""
@@ -206,22 +200,23 @@ class Parser(LightningArgumentParser):
         unknown = re.search(r"option '([\w.]+)'|arguments?: --([\w.]+)", message)
         hint = "kdna-zoo fit --help lists all options"
         if unknown:
-            options = {str(action.dest) for action in self._all_actions()}
-            hint = did_you_mean(unknown[1] or unknown[2], options, hint)
+            hint = did_you_mean(unknown[1] or unknown[2], set(option_names(self)), hint)
         raise UserError(f"{message}; {hint}") from ex
 
-    def _all_actions(self) -> Iterator[Any]:
-        for action in self._actions:
-            yield action
-            if isinstance(action.choices, dict):  # the sub-commands
-                for parser in action.choices.values():
-                    yield from parser._actions
 
-
-def run(arguments: Sequence[str]) -> CLI:
+def run(
+    arguments: Sequence[str],
+    task: type[BaseTask] = ImageClassifier,
+    data: type[ResumableData] = ImageData,
+) -> CLI:
     """Run one of the sub-commands with its arguments, as ``kdna-zoo ARGUMENTS`` does.
 
     ``sys.argv`` is set for the time of the call: Lightning starts further processes from it.
+
+    Args:
+        arguments: The sub-command and its options.
+        task: What is trained.
+        data: What it is trained on.
     """
     imports, others = split_imports(arguments)
     check_config_files(others, imports)
@@ -230,13 +225,14 @@ def run(arguments: Sequence[str]) -> CLI:
     before = sys.argv
     sys.argv = [before[0], *arguments]
     defaults = [str(recipes_folder() / "_base" / "default.yaml")]
+    of_each = {"default_config_files": defaults, "flat_options": data.flat_options}
     try:
         with warnings.catch_warnings(), quiet_threads(), without_tips():
             for noise in NOISE:
                 warnings.filterwarnings("ignore", noise)
             return CLI(
-                ImageClassifier,
-                ImageData,
+                task,
+                data,
                 save_config_callback=SaveRun,
                 save_config_kwargs={"overwrite": True},  # only in a folder that the user fixed
                 parser_class=Parser,
@@ -244,7 +240,7 @@ def run(arguments: Sequence[str]) -> CLI:
                 auto_configure_optimizers=False,
                 parser_kwargs={
                     "prog": "kdna-zoo",
-                    **{name: {"default_config_files": defaults} for name in SUBCOMMANDS},
+                    **{name: of_each for name in SUBCOMMANDS},
                 },
             )
     except KdnaZooError:

@@ -37,9 +37,9 @@ MISTAKES = (  # what an error's text has in it, and what the user can do
     (
         r"Output size is too small|Kernel size can't be greater|height and width must be > 0",
         "the images are too small for the network ({}): give a larger data.input_size, and a "
-        "data.crop_pct above 0",
+        "data.preprocess.crop_pct above 0",
     ),
-    (r"std evaluated to zero", "{}: give data.std above 0"),
+    (r"std evaluated to zero", "{}: give data.preprocess.std above 0"),
     (r"numpy accepts from 0 to", "seed_everything cannot be used ({})"),
     (r"[Nn]o NVIDIA driver|not compiled with CUDA", "there is no GPU to use here: {}"),
     (

@@ -10,14 +10,14 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, SaveConfigCallback
 
 from kdna_zoo.records.record import split_command
-from kdna_zoo.training.classification import ImageClassifier
+from kdna_zoo.training.callbacks.run_state import run_state
 from kdna_zoo.training.logging.record import describe_machine
 
 
 class SaveRun(SaveConfigCallback):
     """Keep in the run's folder how it was made: ``config.yaml`` (resolved) and ``run.json``.
 
-    Both go into the checkpoints too, by way of the module's ``run_info``. All is written out when
+    Both go into the checkpoints too, by way of the `RunState`. All is written out when
     this is made: a parser cannot go to processes that are spawned.
 
     Args:
@@ -45,12 +45,11 @@ class SaveRun(SaveConfigCallback):
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write ``run.json`` beside ``config.yaml``."""
-        assert isinstance(pl_module, ImageClassifier)
         assert self.folder is not None
         command = shlex.join(["kdna-zoo", *sys.argv[1:]])
         folder, recipe = self.folder.name, self._recipe
         recipes, arguments = split_command(sys.argv[1:])
-        pl_module.run_info = {
+        run_state(trainer).info = {
             **{"command": command, "recipe": recipe, "folder": folder},
             **{"recipes": recipes, "arguments": arguments},
         }

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 
 from kdna_zoo.atomic import replaced_file
+from kdna_zoo.training.compat import KeepingWriter, WriterLogger
 
 METRICS = "metrics.csv"
 
@@ -32,7 +32,7 @@ def make_loggers(folder: str, version: int | None = None, step: int | None = Non
     return [metrics, curves]
 
 
-class MetricsFile(ExperimentWriter):
+class MetricsFile(KeepingWriter):
     """``metrics.csv``, and nothing beside it; rows that are there already are kept."""
 
     def __init__(self, log_dir: str, first_step: int | None) -> None:
@@ -45,23 +45,15 @@ class MetricsFile(ExperimentWriter):
         """Append the rows, and write no hyper-parameters: ``config.yaml`` has them."""
         super(ExperimentWriter, self).save()
 
-    def _check_log_dir_exists(self) -> None:
-        """Leave the file there; Lightning's own would delete it."""
 
-
-class MetricsLogger(CSVLogger):
+class MetricsLogger(WriterLogger):
     """Lightning's CSV logger, which goes on with the file of the run that it resumes."""
 
     first_step: int | None = None
 
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> MetricsFile:
-        """The file, opened on first use."""
-        if self._experiment is None:
-            self._experiment = MetricsFile(self.log_dir, self.first_step)
-        assert isinstance(self._experiment, MetricsFile)
-        return self._experiment
+    def make_writer(self) -> MetricsFile:
+        """Open the file."""
+        return MetricsFile(self.log_dir, self.first_step)
 
 
 class CurvesLogger(TensorBoardLogger):

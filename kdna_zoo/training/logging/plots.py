@@ -12,12 +12,13 @@ from PIL import Image
 RIGHT, WRONG = "#1a7f37", "#c62828"
 
 
-def draw_learning_curve(metrics: Path, to: Path) -> None:
-    """Draw loss and accuracy over the steps of a run.
+def draw_learning_curve(metrics: Path, to: Path, main_metric: str = "top1") -> None:
+    """Draw loss and accuracy, or another metric, over the steps of a run.
 
     Args:
         metrics: The run's ``metrics.csv``, as Lightning's CSVLogger writes it.
         to: The PNG to write.
+        main_metric: The metric to the right of the loss.
     """
     with metrics.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -33,9 +34,11 @@ def draw_learning_curve(metrics: Path, to: Path) -> None:
     )
     _plot(left, rows, "train/loss_epoch", "training objective, mean of the epoch", color="#37474f")
     _plot(left, rows, "val/loss", "validation", color="#d84315", marker="o")
-    _plot(right, rows, "val/top1", "validation", 100, color="#d84315", marker="o")
-    left.set(title="Loss", xlabel="step", ylabel="cross-entropy")
-    right.set(title="Top-1 accuracy", xlabel="step", ylabel="%")
+    top1 = main_metric == "top1"
+    scale = 100 if top1 else 1
+    _plot(right, rows, f"val/{main_metric}", "validation", scale, color="#d84315", marker="o")
+    left.set(title="Loss", xlabel="step", ylabel="cross-entropy" if top1 else "loss")
+    right.set(title="Top-1 accuracy" if top1 else main_metric, xlabel="step", ylabel="%" * top1)
     left.legend(frameon=False)
     for axes in (left, right):
         axes.grid(alpha=0.3)

@@ -4,8 +4,6 @@ Every checkpoint carries it, so that weights and their provenance cannot be part
 """
 
 import os
-import time
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Protocol
 
@@ -14,20 +12,16 @@ import lightning.pytorch as pl
 from kdna_zoo.records.formats import RECORD_FORMAT
 from kdna_zoo.records.machine import git_commit, hardware, versions
 from kdna_zoo.records.record import Record, RunRecord, as_written
+from kdna_zoo.training.callbacks.run_state import RunState, run_state
 
 PACKAGES = ("timm", "lightning", "torchmetrics", "datasets")
 
 
 class Recorded(Protocol):
-    """What a record is made from; `ImageClassifier` in this package."""
+    """What a record is made from; a `BaseTask` in this package."""
 
     trainer: pl.Trainer
     num_classes: int
-    measured: tuple[int, dict[str, float]] | None
-    run_info: dict[str, Any]
-    started: float
-    resumed: float
-    seconds_before: float
     updates_per_epoch: int
     base_model: str | None
 
@@ -43,34 +37,39 @@ class Recorded(Protocol):
 def make_record(module: Recorded) -> dict[str, Any]:
     """Return the record of a run in progress, as it goes into a checkpoint under ``kdna_zoo``."""
     data: Any = getattr(module.trainer, "datamodule", None)
+    state = run_state(module.trainer)
     described = data.describe() if hasattr(data, "describe") else None
-    record = {
+    run = _run(module, state, getattr(data, "batch_size", None), getattr(data, "seed", _seed()))
+    record: dict[str, Any] = {
         "arch": module.arch,
         "arch_args": module.arch_args,
         "num_classes": module.num_classes,
-        "label_names": getattr(data, "label_names", None),
+        "label_names": getattr(data, "label_names", None) if module.num_classes else [],
         "data_config": _plain(getattr(data, "data_config", {})),
         "data": described,
-        "metrics": _metrics(module, described),
-        "run": _run(module, getattr(data, "batch_size", None), getattr(data, "seed", _seed())),
+        "metrics": _metrics(state, module.trainer.global_step, described),
+        "run": run,
         "base_model": module.base_model,
     }
     return {"format": RECORD_FORMAT, **as_written(Record, record)}
 
 
-def _metrics(module: Recorded, data: dict[str, Any] | None) -> dict[str, Any] | None:
+def _metrics(state: RunState, step: int, data: dict[str, Any] | None) -> dict[str, Any] | None:
     """The validation that was made at this very step, if any."""
-    if module.measured is None or module.measured[0] != module.trainer.global_step:
+    if state.measured is None or state.measured[0] != step:
         return None
-    values = {name.removeprefix("val/"): value for name, value in module.measured[1].items()}
+    values = {name.removeprefix("val/"): value for name, value in state.measured[1].items()}
     split = (data.get("val") or {}).get("split") if data else None
-    return {**values, "images": int(values["images"]), "split": split}
+    images = {"images": int(values["images"])} if "images" in values else {}
+    return {**values, **images, "split": split}
 
 
-def _run(module: Recorded, batch_size: int | None, seed: int | None) -> dict[str, Any]:
+def _run(
+    module: Recorded, state: RunState, batch_size: int | None, seed: int | None
+) -> dict[str, Any]:
     trainer = module.trainer
-    started = datetime.fromtimestamp(module.started, timezone.utc)
-    seconds = module.seconds_before + time.time() - module.resumed
+    started = datetime.fromtimestamp(state.started, timezone.utc)
+    seconds = state.seconds
     images = trainer.global_step * trainer.accumulate_grad_batches * trainer.world_size
     run = {
         "seed": seed,
@@ -84,17 +83,9 @@ def _run(module: Recorded, batch_size: int | None, seed: int | None) -> dict[str
         "seconds": round(seconds, 1),
         "images_per_second": round(images * batch_size / seconds, 1) if batch_size else None,
         **describe_machine(trainer),
-        **module.run_info,
+        **state.info,
     }
     return as_written(RunRecord, run)
-
-
-def time_spent(checkpoint: Mapping[str, Any]) -> tuple[float, float]:
-    """Return when a checkpoint's run was started, and the seconds it took until then."""
-    run = (checkpoint.get("kdna_zoo") or {}).get("run") or {}
-    if "seconds" not in run:
-        return time.time(), 0.0
-    return datetime.fromisoformat(run["started"]).timestamp(), float(run["seconds"])
 
 
 def describe_machine(trainer: pl.Trainer) -> dict[str, Any]:

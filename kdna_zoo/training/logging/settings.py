@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from kdna_zoo.data.options import GROUPS
+
 SECTIONS = ("model", "data", "ema", "head_first", "skip_nonfinite")
 TRAINER = (
     "precision",
@@ -38,15 +40,23 @@ def settings_of(recipe: str | None) -> dict[str, Any] | None:
         recipe: The configuration as YAML; None if the run was made without the command line.
 
     Returns:
-        Dotted path -> value, as plain JSON types, without what is not set.
+        Dotted path -> value, as plain JSON types, without what is not set. Options of the data are
+        named without their group, as in the runs of older versions.
     """
     if recipe is None:
         return None
     config: dict[str, Any] = yaml.safe_load(recipe)
     trainer = config.get("trainer") or {}
     parts = {section: config.get(section) for section in SECTIONS}
+    parts["data"] = _ungrouped(parts["data"])
     parts["trainer"] = {key: trainer.get(key) for key in TRAINER}
     return {path: value for path, value in _flat(parts, "") if value is not None}
+
+
+def _ungrouped(data: Mapping[str, Any] | None) -> dict[str, Any]:
+    within = [value for name, value in (data or {}).items() if name in GROUPS]
+    others = {name: value for name, value in (data or {}).items() if name not in GROUPS}
+    return {**others, **{name: value for group in within for name, value in group.items()}}
 
 
 def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
