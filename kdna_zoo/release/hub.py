@@ -5,8 +5,8 @@ one commit that holds everything, and a tag names only what came back as it was 
 between leaves the old revision, or the new one without its tag; the same call again does what is
 missing, and makes no second commit.
 
-The client's `upload_folder` would find what differs by itself, but may split it into several commits;
-`create_commit` makes one.
+The client's `upload_folder` would find by itself what differs, but may split it into several
+commits; `create_commit` makes one.
 """
 
 import tempfile
