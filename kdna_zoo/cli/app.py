@@ -38,8 +38,7 @@ COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-ba
 NEEDS_TRAIN = {*TRAINING, "compare", "publish", "quickstart", "report"}
 TRAIN_PACKAGES = (
     "lightning", "jsonargparse", "datasets", "torchmetrics", "tensorboard", "rich", "matplotlib",
-    "PIL", "jinja2",
-    "scipy",
+    "adjustText", "PIL", "jinja2", "scipy",
 )  # fmt: skip
 
 

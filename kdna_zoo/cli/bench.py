@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         from kdna_zoo.cli.app import require_extra
 
-        require_extra("kdna-zoo bench --plot", "train", ("matplotlib",))
+        require_extra("kdna-zoo bench --plot", "train", ("matplotlib", "adjustText"))
     if args.json and args.json == args.plot:
         raise UserError(f"--json and --plot both name {args.json}; give each a file of its own")
     for name in args.names:

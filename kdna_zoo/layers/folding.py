@@ -2,14 +2,16 @@
 
     norm(W x + b) = s W x + s (b - mean) + beta      with  s = gamma / sqrt(var + eps)
 
-Computed in double precision, so that folding adds no error of its own.
+Computed by `torch.nn.utils.fusion`, in double precision, so that folding adds no error of its own.
+Its function for convolutions takes linear layers too, and the one for these needs gamma and beta.
 """
 
 import copy
 from typing import TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 LinearMap = TypeVar("LinearMap", nn.Conv2d, nn.Linear)
 
@@ -28,17 +30,19 @@ def fold_batch_norm(layer: LinearMap, norm: nn.Module) -> LinearMap:
         raise ValueError(f"only a BatchNorm can be folded, got {type(norm).__name__}")
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError("a BatchNorm without running statistics cannot be folded")
-    weight, dtype = layer.weight.detach(), layer.weight.dtype
-    scale = (norm.running_var.double() + norm.eps).rsqrt()  # (O,)
-    if norm.weight is not None:
-        scale = scale * norm.weight.detach().double()
-    bias = -norm.running_mean.double() * scale
-    if layer.bias is not None:
-        bias = bias + layer.bias.detach().double() * scale
-    if norm.bias is not None:
-        bias = bias + norm.bias.detach().double()
-    folded = copy.deepcopy(layer)
-    scale = scale.reshape(-1, *[1] * (weight.ndim - 1))  # (O, 1, ...)
-    folded.weight = nn.Parameter((weight.double() * scale).to(dtype))
-    folded.bias = nn.Parameter(bias.to(dtype))
+    weight, bias = fuse_conv_bn_weights(
+        layer.weight.detach().double(),
+        _exact(layer.bias),
+        norm.running_mean.double(),
+        norm.running_var.double(),
+        norm.eps,
+        _exact(norm.weight),
+        _exact(norm.bias),
+    )
+    folded, dtype = copy.deepcopy(layer), layer.weight.dtype
+    folded.weight, folded.bias = nn.Parameter(weight.to(dtype)), nn.Parameter(bias.to(dtype))
     return folded
+
+
+def _exact(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach().double()

@@ -4,15 +4,24 @@ Nothing is ever half published: large files are uploaded first and belong to no 
 one commit that holds everything, and a tag names only what came back as it was sent. What fails in
 between leaves the old revision, or the new one without its tag; the same call again does what is
 missing, and makes no second commit.
+
+The client's `upload_folder` would find by itself what differs, but may split it into several
+commits; `create_commit` makes one.
 """
 
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import (
+    CommitInfo,
+    CommitOperationAdd,
+    CommitOperationDelete,
+    Discussion,
+    HfApi,
+)
 from huggingface_hub.errors import RepositoryNotFoundError
 from torch import Tensor
 
@@ -20,15 +29,7 @@ from kdna_zoo.errors import KdnaZooError, RunError, UserError
 from kdna_zoo.models.published import CONFIG, read_config
 from kdna_zoo.release.examples import logits_by_name
 from kdna_zoo.release.front_matter import check_card
-from kdna_zoo.release.remote import (
-    CARD,
-    Changes,
-    Remote,
-    check_access,
-    find_changes,
-    hub_trouble,
-    read_remote,
-)
+from kdna_zoo.release.remote import CARD, Revision, check_access, compare, hub_trouble, staged
 
 EITHER = "The repository has its old revision or the whole new one"
 
@@ -90,22 +91,22 @@ def push(folder: Path, target: Target) -> Outcome:
     check_access(target.repo_id, target.pull_request)
     expected = _expected(folder)
     check_card(folder / CARD, target.repo_id)
-    main = _find_or_create(target)
-    with hub_trouble(f"comparing with {target.repo_id}"):
-        base, changes = _find_base(folder, target, main)
-    commit = _commit(target, base, changes) if changes.names else None
+    head, tags = _find_or_create(target)
+    with staged(folder, target.repo_id) as release:
+        with hub_trouble(f"comparing with {target.repo_id}"):
+            base = _find_base(release, target, head, tags)
+        commit = _commit(release, target, base) if base.changes else None
     revision = commit.oid if commit else base.head
-    with (
-        hub_trouble("reading the weights back", f"All files are in {target.repo_id}"),
-        tempfile.TemporaryDirectory() as empty,
-    ):
-        _compare(expected, f"hf-hub:{target.repo_id}@{revision}", Path(empty))
-    if target.tag and target.tag not in main.tags:
-        with hub_trouble(f"tagging {target.tag}", f"All files are in {target.repo_id}"):
+    left = f"All files are in {target.repo_id}"
+    with hub_trouble("reading the weights back", left), tempfile.TemporaryDirectory() as empty:
+        name = f"hf-hub:{target.repo_id}@{revision}"  # as anybody loads it, into an empty cache
+        if not torch.equal(expected, logits_by_name(name, Path(empty))):
+            raise RunError(f"{name} gives other logits than what was uploaded: do not use it")
+    if target.tag and target.tag not in tags:
+        with hub_trouble(f"tagging {target.tag}", left):
             HfApi().create_tag(target.repo_id, tag=target.tag, revision=revision)
-    return Outcome(
-        revision, _url(base, commit), changes.names, changes.card_kept, _proposal(base, commit)
-    )
+    url, proposal = _page(target, base, commit)
+    return Outcome(revision, url, base.changes, base.card_kept, proposal)
 
 
 def _expected(folder: Path) -> Tensor:
@@ -122,12 +123,11 @@ def _expected(folder: Path) -> Tensor:
     return expected
 
 
-def _find_or_create(target: Target) -> Remote:
+def _find_or_create(target: Target) -> tuple[str, dict[str, str]]:
+    """Return the commit of the repository's main branch, and those of its tags."""
     with hub_trouble(f"looking for {target.repo_id}"):
         try:
-            remote = read_remote(target.repo_id)
-            _check_private(target, remote)
-            return remote
+            return _read(target)
         except RepositoryNotFoundError as error:
             if target.pull_request:
                 raise UserError(
@@ -135,91 +135,80 @@ def _find_or_create(target: Target) -> Remote:
                 ) from error
     with hub_trouble(f"creating {target.repo_id}"):
         HfApi().create_repo(target.repo_id, private=target.private, exist_ok=True)
-        return read_remote(target.repo_id)
+        return _read(target)
 
 
-def _check_private(target: Target, remote: Remote) -> None:
-    if target.private and not remote.private:
+def _read(target: Target) -> tuple[str, dict[str, str]]:
+    info = HfApi().model_info(target.repo_id)
+    if target.private and not info.private:
         raise UserError(
             f"{target.repo_id} is there already, and it is public: --private is for a new one. Make"
             " it private on its settings page, or take another name"
         )
+    tags = HfApi().list_repo_refs(target.repo_id).tags
+    return str(info.sha), {tag.name: tag.target_commit for tag in tags}
 
 
-def _find_base(folder: Path, target: Target, main: Remote) -> tuple[Remote, Changes]:
+def _find_base(release: Path, target: Target, head: str, tags: dict[str, str]) -> Revision:
     """Find the revision that is this release already, or else the one to commit on top of.
 
     That is the main branch, or the tag if it is there: it may not move. A proposal goes on in an
     open pull request of the same user: one that holds these files, or the newest of ours.
     """
-    overwrite = target.overwrite_card
-    changes = find_changes(folder, main, overwrite)
-    tagged = main.tags.get(target.tag or "")
-    if tagged and (changes.names or tagged != main.head):
-        there = read_remote(target.repo_id, tagged)
-        if find_changes(folder, there, overwrite).names:
+    base = compare(release, target.repo_id, head, target.overwrite_card)
+    tagged = tags.get(target.tag or "")
+    if tagged and (base.changes or tagged != head):
+        there = compare(release, target.repo_id, tagged, target.overwrite_card)
+        if there.changes:
             raise UserError(
                 f"{target.repo_id} has a tag {target.tag} already, at {tagged}, and a tag stays"
                 " where it is: people rely on it. Take another name; there are"
-                f" {', '.join(main.tags)}"
+                f" {', '.join(tags)}"
             )
-        return there, Changes({}, frozenset(), changes.card_kept)
-    base = main, changes
-    if target.pull_request and changes.names:
-        for ours, remote in _proposals(target):
-            differing = find_changes(folder, remote, overwrite)
-            if not differing.names:
-                return remote, differing
-            if ours and base[0] is main:
-                base = remote, differing
+        return replace(there, card_kept=base.card_kept)
+    if target.pull_request and base.changes:
+        for pull, oid in _proposals(target):
+            found = compare(release, target.repo_id, oid, target.overwrite_card, pull)
+            if not found.changes:
+                return found
+            if pull.title == target.message and base.pull is None:
+                base = found
     return base
 
 
-def _proposals(target: Target) -> Iterator[tuple[bool, Remote]]:
-    """Yield this user's open pull requests, the newest first, and whether it looks like ours."""
+def _proposals(target: Target) -> Iterator[tuple[Discussion, str]]:
+    """Yield this user's open pull requests and their commits, the newest first."""
     api = HfApi()
     user = api.whoami()["name"]
     found = api.get_repo_discussions(target.repo_id, author=user, discussion_type="pull_request")
     for pull in sorted(found, key=lambda pull: pull.num, reverse=True):
         if pull.status in ("open", "draft"):
-            remote = read_remote(target.repo_id, pull.git_reference)
-            yield pull.title == target.message, remote
+            yield pull, str(api.model_info(target.repo_id, revision=pull.git_reference).sha)
 
 
-def _commit(target: Target, base: Remote, changes: Changes) -> CommitInfo:
+def _commit(release: Path, target: Target, base: Revision) -> CommitInfo:
     """Make the one commit, on top of what was looked at."""
     with hub_trouble(f"uploading to {target.repo_id}", EITHER):
         return HfApi().create_commit(
             target.repo_id,
             [
-                *(CommitOperationAdd(name, content) for name, content in changes.files.items()),
-                *(CommitOperationDelete(name) for name in sorted(changes.stale)),
+                *(CommitOperationAdd(name, release / name) for name in sorted(base.upload)),
+                *(CommitOperationDelete(name) for name in sorted(base.remove)),
             ],
             commit_message=target.message,
-            revision=base.revision,
+            revision=base.pull.git_reference if base.pull else None,
             parent_commit=base.head,
-            create_pr=target.pull_request and base.revision is None,
+            create_pr=target.pull_request and base.pull is None,
         )
 
 
-def _compare(expected: Tensor, name: str, scratch: Path) -> None:
-    """Load what is on the Hub now as anybody does, into an empty cache."""
-    if not torch.equal(expected, logits_by_name(name, scratch)):
-        raise RunError(f"{name} gives other logits than what was uploaded: do not use it")
-
-
-def _pull_number(base: Remote) -> str:
-    return (base.revision or "").partition("refs/pr/")[2]
-
-
-def _url(base: Remote, commit: CommitInfo | None) -> str:
-    repository = f"{HfApi().endpoint}/{base.repo_id}"
-    if number := _pull_number(base):
-        return f"{repository}/discussions/{number}"
-    return str(commit.pr_url or commit.commit_url) if commit else f"{repository}/tree/{base.head}"
-
-
-def _proposal(base: Remote, commit: CommitInfo | None) -> str:
-    if _pull_number(base):
-        return "brought up to date" if commit else "open already, with the same files"
-    return "opened" if commit and commit.pr_url else ""
+def _page(target: Target, base: Revision, commit: CommitInfo | None) -> tuple[str, str]:
+    """Return where to see what is there now, and what became of the pull request."""
+    if base.pull:
+        same = "open already, with the same files"
+        return base.pull.url, "brought up to date" if commit else same
+    if commit is None:
+        return f"{HfApi().endpoint}/{target.repo_id}/tree/{base.head}", ""
+    if commit.pr_url:
+        return commit.pr_url, "opened"
+    return str(commit.commit_url), ""

@@ -1,10 +1,8 @@
-"""What a repository on the Hub holds at a revision, and how a release differs from it.
+"""A release and a repository on the Hub: who may write there, what differs, and what failed.
 
-Files are compared by the identifiers that the Hub lists: a large file's sha256, git's of another.
 Nothing is downloaded but a card that differs, to see whether a person edited it.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,16 +11,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, get_token, hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from huggingface_hub import Discussion, HfApi, constants, hf_hub_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from kdna_zoo.errors import KdnaZooError, RunError, UserError, WeightsError
 from kdna_zoo.hub_errors import STATUS_PAGE, is_offline, status_of, summary_line
-from kdna_zoo.models.fetch import file_sha256
 from kdna_zoo.release.folder import FILES
 from kdna_zoo.release.signature import addressed, is_generated
 
+CARD = "README.md"
 HOW_TO_LOG_IN = (
     "Make a token with write access at https://huggingface.co/settings/tokens, then `hf auth login`"
     " or set HF_TOKEN"
@@ -32,7 +30,8 @@ HOW_TO_LOG_IN = (
 def check_access(repo_id: str, pull_request: bool = False) -> None:
     """Check that the Hub's token may write to a repository.
 
-    The token comes from the client's own places, and is neither shown nor kept.
+    The token comes from the client's own places, and is neither shown nor kept. The client's
+    `auth_check` knows only repositories that are there, and a release may make its own.
 
     Args:
         repo_id: The repository, there or not.
@@ -42,16 +41,23 @@ def check_access(repo_id: str, pull_request: bool = False) -> None:
         UserError: It may not: no token, one for reading only, or another's repository.
         RunError: The Hub does not answer.
     """
-    _check_name(repo_id)
+    try:
+        validate_repo_id(repo_id)
+        if repo_id.count("/") != 1:
+            raise HFValidationError("it should be ORGANISATION/NAME")
+    except HFValidationError as error:
+        raise UserError(f"{repo_id!r} cannot be a repository on the Hub: {error}") from error
     if constants.HF_HUB_OFFLINE:
         raise UserError("publishing needs the Hub, and HF_HUB_OFFLINE is set: unset it")
-    if get_token() is None:
-        raise UserError(f"publishing needs a token of the Hub, and there is none. {HOW_TO_LOG_IN}")
     with hub_trouble("asking who the token belongs to"):
         try:
             user = HfApi().whoami()
+        except LocalTokenNotFoundError as error:
+            raise UserError(
+                f"publishing needs a token of the Hub, and there is none. {HOW_TO_LOG_IN}"
+            ) from error
         except HfHubHTTPError as error:
-            if error.response.status_code != 401:
+            if error.response.status_code != HTTPStatus.UNAUTHORIZED:
                 raise
             raise UserError(f"the Hub does not know this token. {HOW_TO_LOG_IN}") from error
     if _only_reads(user.get("auth", {}).get("accessToken", {})):
@@ -111,107 +117,62 @@ def _only_reads(token: dict[str, Any]) -> bool:
     return not {"repo.write", "discussion.write"} & set(allowed)
 
 
-def _check_name(repo_id: str) -> None:
-    try:
-        validate_repo_id(repo_id)
-        if repo_id.count("/") != 1:
-            raise HFValidationError("it should be ORGANISATION/NAME")
-    except HFValidationError as error:
-        raise UserError(f"{repo_id!r} cannot be a repository on the Hub: {error}") from error
-
-
-CARD = "README.md"
-SHA256_DIGITS = 64
-Files = dict[str, bytes | Path]
-
-
 @dataclass(frozen=True)
-class Remote:
-    """A repository at a revision.
+class Revision:
+    """A revision of a repository, and what makes it the release.
 
     Attributes:
-        repo_id: The repository.
-        revision: The branch, the pull request's reference, or the commit; None: the main branch.
         head: Its commit.
-        private: Whether only its owners see it.
-        files: The files' identifiers, by name.
-        tags: The commits of the repository's tags.
-    """
-
-    repo_id: str
-    revision: str | None
-    head: str
-    private: bool
-    files: dict[str, str]
-    tags: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What makes a revision the release.
-
-    Attributes:
-        files: The files to upload, by name.
-        stale: The files to remove.
+        upload: The files to upload.
+        remove: The files to remove.
         card_kept: Whether its card was edited by a person and stays.
+        pull: The pull request that it is of; None: of the main branch or a tag.
     """
 
-    files: Files
-    stale: frozenset[str]
+    head: str
+    upload: frozenset[str]
+    remove: frozenset[str]
     card_kept: bool
+    pull: Discussion | None
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def changes(self) -> tuple[str, ...]:
         """The files that change; empty if the revision is the release already."""
-        return tuple(sorted(self.stale.union(self.files)))
+        return tuple(sorted(self.upload | self.remove))
 
 
-def read_remote(repo_id: str, revision: str | None = None) -> Remote:
-    """Ask the Hub what a repository holds at a revision; None: the main branch."""
-    api = HfApi()
-    info = api.model_info(repo_id, revision=revision, files_metadata=True)
-    files = {
-        file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id)
-        for file in info.siblings or []
-    }
-    tags = {tag.name: tag.target_commit for tag in api.list_repo_refs(repo_id).tags}
-    return Remote(repo_id, revision, str(info.sha), bool(info.private), files, tags)
+@contextmanager
+def staged(folder: Path, repo_id: str) -> Iterator[Path]:
+    """Yield a release's files as they will lie in a repository, which its card names there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        release = Path(scratch)
+        for name in FILES:
+            if name != CARD and (folder / name).is_file():
+                (release / name).symlink_to((folder / name).resolve())
+        card = (folder / CARD).read_text(encoding="utf-8")
+        (release / CARD).write_bytes(addressed(card, repo_id).encode())
+        yield release
 
 
-def find_changes(folder: Path, remote: Remote, overwrite_card: bool = False) -> Changes:
-    """Say how a folder of a release differs from a revision.
+def compare(
+    release: Path, repo_id: str, head: str, overwrite_card: bool, pull: Discussion | None = None
+) -> Revision:
+    """Say how a release differs from a revision, by the checksums that the Hub lists.
 
     Args:
-        folder: The folder; its card is taken as it is once it names the repository.
-        remote: The revision.
+        release: Its files, staged for the repository.
+        repo_id: The repository.
+        head: The revision's commit.
         overwrite_card: Whether a card that a person edited there is to be replaced.
+        pull: The pull request that the commit is of.
     """
-    files: Files = {name: folder / name for name in FILES if (folder / name).is_file()}
-    stale = frozenset(name for name in FILES if name in remote.files and name not in files)
-    card = (folder / CARD).read_text(encoding="utf-8")
-    files[CARD] = addressed(card, remote.repo_id).encode()
-    changed = {
-        name: content
-        for name, content in files.items()
-        if _identifier(content, remote.files.get(name, "")) != remote.files.get(name)
-    }
-    kept = CARD in changed and CARD in remote.files and not overwrite_card and _is_edited(remote)
+    found = HfApi().verify_repo_checksums(repo_id, revision=head, local_dir=release)
+    differing = {file["path"] for file in found.mismatches}
+    kept = {CARD} & differing if not overwrite_card else set()
     if kept:
-        del changed[CARD]
-    return Changes(changed, stale, kept)
-
-
-def _is_edited(remote: Remote) -> bool:
-    with tempfile.TemporaryDirectory() as scratch:
-        card = hf_hub_download(remote.repo_id, CARD, revision=remote.head, cache_dir=scratch)
-        return not is_generated(Path(card).read_text(encoding="utf-8"))
-
-
-def _identifier(content: bytes | Path, there: str) -> str:
-    """Return the identifier of a content, of the kind that the Hub has for what is there."""
-    if len(there) == SHA256_DIGITS and isinstance(content, Path):
-        return file_sha256(content)
-    data = content.read_bytes() if isinstance(content, Path) else content
-    if len(there) == SHA256_DIGITS:
-        return hashlib.sha256(data).hexdigest()
-    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+        with tempfile.TemporaryDirectory() as scratch:
+            card = hf_hub_download(repo_id, CARD, revision=head, cache_dir=scratch)
+            kept = set() if is_generated(Path(card).read_text(encoding="utf-8")) else kept
+    upload = differing.union(found.extra_paths) - kept
+    remove = set(FILES).intersection(found.missing_paths)
+    return Revision(head, frozenset(upload), frozenset(remove), bool(kept), pull)

@@ -22,6 +22,7 @@ from timm.models import get_notrace_functions, get_notrace_modules
 from timm.utils.model import reparameterize_model
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import ChannelAttention, Child, ChildConv2d, fold_batch_norm
@@ -127,17 +128,12 @@ def _absorb_filter_attention(child: Child[Any], norm: _BatchNorm) -> None:
         return
     if isinstance(child.modulation, nn.Identity):  # fused before, or has none by its plan
         return
-    scale = (norm.running_var + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight
-    shift = -norm.running_mean * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias
-    if child.bias is not None:  # not scaled by a_f, so it goes with the shift
-        shift = shift + child.bias * scale
-        child.bias = None
-    norm.weight = nn.Parameter(scale * (1 + child.modulation.filter_attn))
-    norm.bias = nn.Parameter(shift)
+    statistics = norm.running_mean, norm.running_var, norm.eps
+    filters = (1 + child.modulation.filter_attn).to(norm.running_var).unsqueeze(1)  # (O, 1): kernel
+    shift = None if child.bias is None else child.bias.to(filters)
+    weight, bias = fuse_conv_bn_weights(filters, shift, *statistics, norm.weight, norm.bias)
+    child.bias = None  # not scaled by a_f, so it goes with the shift
+    norm.weight, norm.bias = nn.Parameter(weight.flatten()), nn.Parameter(bias)
     norm.running_mean.zero_()
     norm.running_var.fill_(1 - norm.eps)  # an eps of 0 would not train
     norm.affine = True

@@ -12,6 +12,7 @@ from torch import nn
 from typing_extensions import TypeIs  # comes with torch
 
 from kdna_zoo.errors import did_you_mean
+from kdna_zoo.sharing.compat import has_hooks
 from kdna_zoo.sharing.plan import PlanError, Share
 from kdna_zoo.sharing.stages import Stages
 
@@ -105,11 +106,6 @@ class Fitting:
             f"{path!r} is a {type(module).__name__}, and only a Conv2d or Linear can share its "
             f"kernel; {did_you_mean(path, able, 'and none with a name like it')}"
         )
-
-
-def has_hooks(module: nn.Module) -> bool:
-    """Tell whether something is called before or after a layer, such as what reads its output."""
-    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 def _uses(model: nn.Module) -> dict[int, list[str]]:

@@ -45,6 +45,12 @@ def test_two_networks(tmp_path: Path) -> None:
     assert drawn(tmp_path / "cka.svg", "Linear CKA, b against hf-hub:me/it") == 1
 
 
+def test_each_of_85_layers_has_its_name(tmp_path: Path) -> None:
+    draw_cka(cka(85, 85), tmp_path / "cka.svg")
+    names = [drawn(tmp_path / "cka.svg", f"layer{1 + i // 8}.{i % 8}.conv") for i in range(85)]
+    assert names == [2] * 85
+
+
 def test_of_many_layers_every_so_many_are_named(tmp_path: Path) -> None:
     draw_cka(cka(150, 150), tmp_path / "cka.svg")
     names = sum(drawn(tmp_path / "cka.svg", f"layer{1 + i // 8}.{i % 8}.conv") for i in range(150))

@@ -1,12 +1,19 @@
 """The picture of a benchmark shows each case and names each network."""
 
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kdna_zoo.analysis.bench.cases import BenchmarkCase, Setting
 from kdna_zoo.analysis.bench.comparison import Comparison, Result
-from kdna_zoo.analysis.bench.plot import COLOURS, draw_throughput, pareto_front
+from kdna_zoo.analysis.bench.plot import (
+    COLOURS,
+    draw_throughput,
+    pareto_front,
+    throughput_figure,
+)
 from kdna_zoo.analysis.bench.timing import Times
 from tests.training.test_plots import pixels_of
 
@@ -36,6 +43,38 @@ def test_every_network_is_named_once_even_in_a_crowd(tmp_path: Path) -> None:
     draw_throughput(comparison(points), tmp_path / "plot.svg")
     drawn = (tmp_path / "plot.svg").read_text(encoding="utf-8")
     assert [drawn.count(f"<!-- {name} -->") for name in names] == [1] * 12
+
+
+def crowd(networks: int, seed: int) -> Comparison:
+    """As many networks as there are, of 1 to 100 million parameters; the larger the slower."""
+    random, points = np.random.default_rng(seed), {}
+    for number in range(networks):
+        millions = 10 ** random.uniform(0, 2)
+        speed = 160 / millions**0.5 * 10 ** random.normal(0, 0.25)
+        for form, factor in (("eager", 1.0), ("fused", 1.25)):
+            points[f"kdna_network_{number}", form] = (int(1e6 * millions), factor * speed)
+    return comparison(points)
+
+
+@pytest.mark.parametrize(
+    ("networks", "seed"),
+    [(12, 0), (12, 1), pytest.param(85, 0, marks=pytest.mark.integration)],
+)
+def test_each_name_can_be_read(networks: int, seed: int) -> None:
+    figure = throughput_figure(crowd(networks, seed))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    names = [text for text in axes.texts if text.get_text()]
+    assert len({name.get_text() for name in names}) == len(names) == networks
+    boxes = [name.get_window_extent() for name in names]
+    assert not [(a, b) for a, b in combinations(boxes, 2) if a.padded(-1).overlaps(b.padded(-1))]
+    assert all(axes.bbox.count_contains(box.padded(-1).corners()) == 4 for box in boxes)
+
+
+def test_the_same_measurement_gives_the_same_picture(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        draw_throughput(crowd(12, 0), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
 def test_far_values_get_logarithmic_axes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """One run of ``kdna-zoo bench``: cases built, timed against each other, memory measured."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timezone
 from typing import Any
@@ -112,11 +113,10 @@ def compare(
             device is not there.
     """
     _check_device(setting.device)
-    torch.set_num_threads(setting.threads)
     started = datetime.now(timezone.utc).isoformat(timespec="seconds")
     cuda = setting.device == "cuda"
     runners, peaks = [], []
-    with failing_past_the_recompile_limit():
+    with _threads(setting.threads), failing_past_the_recompile_limit():
         for case in cases:
             report(f"building {case}")
             runner, peak = _try(case, setting, memory and cuda)
@@ -142,6 +142,17 @@ def compare(
         "started": started,
     }
     return Comparison(setting, tuple(results), measurement.order, machine)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _check_device(device: str) -> None:

@@ -144,13 +144,15 @@ def _loaders(folder: Path, setting: LoaderSetting) -> Iterator[list[Iterable[Any
         )
         for prefetcher in (False, True)
     ]
+    hidden = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     loaders: list[Iterable[Any]] = [*theirs, *(data.train_dataloader() for data in ours)]
     try:
         yield loaders
     finally:
         loaders.clear()
-        datasets.enable_progress_bars()
+        if not hidden:
+            datasets.enable_progress_bars()
 
 
 def _epoch_of(loader: Iterable[Any], setting: LoaderSetting) -> Callable[[], None]:

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from adjustText import adjust_text
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from kdna_zoo.analysis.bench.comparison import Comparison, Result
 
@@ -18,16 +20,18 @@ MARKERS = ("o", "s", "^", "D", "P")
 COLOURS = ("#37474f", "#1565c0", "#d84315", "#1a7f37", "#6a1b9a")
 WIDE = 4  # from this ratio of largest to smallest on, an axis is logarithmic
 LINE, FRONT = "#b0bec5", "#78909c"
-POINT = 9  # pixels from its middle, where a point ends
+POINT = 6  # pixels from its middle, where a point ends
+BESIDE = 12  # pixels from it, where its name begins that nothing moves away
 ROOM = 1.12  # an axis from zero ends so far beyond its largest value
-NEAR = 7  # points from its point, a name needs no line to it
-# Where a name may stand, in points from its point, and how it is then aligned: near, then further.
-PLACES = [
-    *((7, 0, "left", "center"), (0, 7, "center", "bottom"), (-7, 0, "right", "center")),
-    *((0, -7, "center", "top"), (7, 7, "left", "bottom"), (-7, 7, "right", "bottom")),
-    *((14, y, "left", "center") for y in (14, -14, 28, -28, 42, -42, 56, -56)),
-    *((-14, y, "right", "center") for y in (14, -14, 28, -28, 42, -42, 56, -56)),
-]
+SIZE = (8.5, 5.4)  # inches, of a picture with few names
+NAMES = 12  # so many find room in it; with more it grows
+# Names move apart, and down or up rather than aside; never back, where they would go on and on. A
+# limit in time, adjustText's own default, would give another picture each time.
+MOVES: dict[str, Any] = {
+    **{"force_text": (1, 2), "force_static": (0.3, 1), "force_pull": (0, 0), "max_move": 30},
+    **{"explode_radius": 0, "avoid_self": False, "prevent_crossings": False, "iter_lim": 100},
+    "min_arrow_len": 15,  # pixels; a name that is nearer needs no line to its point
+}
 
 
 def draw_throughput(comparison: Comparison, to: Path) -> None:
@@ -37,10 +41,18 @@ def draw_throughput(comparison: Comparison, to: Path) -> None:
         comparison: The run.
         to: The picture to write; its suffix says in which format, such as ``.png`` or ``.svg``.
     """
-    figure = Figure(figsize=(8.5, 5.4), dpi=120, layout="constrained")
+    throughput_figure(comparison).savefig(to)
+
+
+def throughput_figure(comparison: Comparison) -> Figure:
+    """Return the drawing that `draw_throughput` writes."""
+    results = comparison.results
+    networks = _unique(r.case.network for r in results)
+    grown = max(len(networks) / NAMES, 1) ** 0.5
+    figure = Figure(figsize=(grown * SIZE[0], grown * SIZE[1]), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axes, results = figure.subplots(), comparison.results
-    for network in _unique(r.case.network for r in results):
+    axes = figure.subplots()
+    for network in networks:
         points = sorted(_point(r) for r in results if r.case.network == network)
         axes.plot(*zip(*points, strict=True), color=LINE, linewidth=1, zorder=1)
     forms = _unique(r.case.form for r in results)
@@ -59,7 +71,7 @@ def draw_throughput(comparison: Comparison, to: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=len(forms) + 1, frameon=False, fontsize=9)
     _name(axes, results)
-    figure.savefig(to)
+    return figure
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -100,27 +112,28 @@ def _name(axes: Axes, results: Sequence[Result]) -> None:
     """Write each network's name beside its fastest form, where it covers nothing else."""
     figure: Any = axes.figure
     figure.draw_without_rendering()  # settles the layout
-    pixels = axes.transData.transform([_point(result) for result in results])
-    taken: list[Any] = []
-
-    def is_free(box: Any) -> bool:
-        inside = axes.bbox.count_contains(box.corners()) == 4
-        return inside and not (
-            box.padded(POINT).count_contains(pixels) or box.count_overlaps(taken)
-        )
-
+    to_pixels, to_data = axes.transData.transform, axes.transData.inverted()
+    middles = to_pixels([_point(result) for result in results])
+    points = [Bbox([middle, middle]).padded(POINT) for middle in middles]
+    names, named = [], []
     for network in _unique(r.case.network for r in results):
         fastest = max((_point(r) for r in results if r.case.network == network), key=_speed)
-        name = axes.annotate(network, fastest, (0, 0), textcoords="offset points", fontsize=8)
+        x, y = to_pixels(fastest)
+        x, y = to_data.transform((x + BESIDE, y))
+        name = axes.text(x, y, network, va="center", fontsize=8, in_layout=False)
         name.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # lines pass behind
-        for dx, dy, ha, va in PLACES:
-            name.set(position=(dx, dy), ha=ha, va=va)
-            if is_free(name.get_window_extent()):
-                break
-        taken.append(name.get_window_extent())
-        if abs(dx) > NEAR:
-            line = {"arrowstyle": "-", "color": LINE, "shrinkB": 4}
-            axes.annotate("", fastest, (dx, dy), textcoords="offset points", arrowprops=line)
+        names.append(name)
+        named.append(fastest)
+    parameters, speeds = zip(*named, strict=True)
+    adjust_text(
+        names,
+        objects=[point.transformed(to_data) for point in points],
+        target_x=parameters,
+        target_y=speeds,
+        ax=axes,
+        arrowprops={"arrowstyle": "-", "color": LINE, "shrinkB": 4},
+        **MOVES,
+    )
 
 
 def _speed(point: tuple[float, float]) -> float:

@@ -18,6 +18,7 @@ MISSING = "#b0bec5"  # a layer without a value
 GREY, LINE = "#546e7a", "#607d8b"
 CELL = 0.2  # inches, where there are few layers
 SIDE = (3.6, 8.0)  # inches, of the longer side: at least, at most
+LONGER = 12.0  # inches, at most where that gives each layer its name
 NAME = 0.135  # inches that the name of a layer takes
 
 
@@ -29,7 +30,9 @@ def draw_cka(cka: Cka, to: Path) -> None:
         to: The picture to write; its suffix says in which format, such as ``.png`` or ``.svg``.
     """
     rows, columns = len(cka.rows), len(cka.columns)
-    cell = min(max(CELL, SIDE[0] / max(rows, columns)), SIDE[1] / max(rows, columns))
+    longer = max(rows, columns)
+    cell = min(max(CELL, SIDE[0] / longer), SIDE[1] / longer)
+    cell = max(cell, NAME) if NAME * longer <= LONGER else cell
     height, width = max(cell * rows, 1.2), max(cell * columns, 1.2)
     names = (_longest(cka.columns), _longest(cka.rows))
     size = (width + names[1] + 1.6, height + names[0] + 1.2)
