@@ -16,7 +16,7 @@ BATCH = tl.constexpr(1)  # by given statistics of each hidden channel
 LAYER = tl.constexpr(2)  # by the statistics of each vector
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def pool(
     x, pooled, L, I, x_n, x_l, x_i, ACC: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_I: tl.constexpr
 ):
@@ -32,7 +32,7 @@ def pool(
     tl.store(pooled + n * I + i, total / L, mask=i < I)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def statistics(
     h, mean, var, N, R, ACC: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_R: tl.constexpr
 ):
@@ -55,7 +55,7 @@ def statistics(
     tl.store(var + r, total / N, mask=r < R)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N", "L"])
 def scale(
     x, h, bias1, mean, var, gamma, beta, fc2, bias2, y, gate, running_mean, running_var, batches,
     N, L, I, R, x_n, x_l, x_i,
@@ -129,27 +129,26 @@ def scale(
         tl.store(y + at, tl.load(x + at, mask=mask, other=0.0).to(ACC) * g[None, :], mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def gate_backward(
-    grad, x, gate, dz, L, I, grad_n, grad_l, grad_i, x_n, x_l, x_i,
+    grad, x, gate, dz, L, I, x_n, x_l, x_i,
     ACC: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_I: tl.constexpr,
 ):  # fmt: skip
-    """dz[n, i] = g (1 - g) times the sum over l of grad * x: the gradient of FC2's output."""
+    """dz[n, i] = g (1 - g) times the sum over l of grad * x; grad is laid out as x."""
     n = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * BLOCK_I + tl.arange(0, BLOCK_I)
     total = tl.zeros((BLOCK_I,), ACC)
     for start in range(0, L, BLOCK_L):
         l = start + tl.arange(0, BLOCK_L)
         mask = (l < L)[:, None] & (i < I)[None, :]
-        at_grad = n * grad_n + l[:, None] * grad_l + i[None, :] * grad_i
-        at_x = n * x_n + l[:, None] * x_l + i[None, :] * x_i
-        dy = tl.load(grad + at_grad, mask=mask, other=0.0).to(ACC)
-        total += tl.sum(dy * tl.load(x + at_x, mask=mask, other=0.0).to(ACC), 0)
+        at = n * x_n + l[:, None] * x_l + i[None, :] * x_i
+        dy = tl.load(grad + at, mask=mask, other=0.0).to(ACC)
+        total += tl.sum(dy * tl.load(x + at, mask=mask, other=0.0).to(ACC), 0)
     g = tl.load(gate + n * I + i, mask=i < I, other=0.0).to(ACC)
     tl.store(dz + n * I + i, total * g * (1 - g), mask=i < I)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["N"])
 def norm_backward(
     da, h, mean, var, gamma, beta, dz, a, dh, dgamma, dbeta, dbias2, N, R, I,
     NORM: tl.constexpr, EPS: tl.constexpr, FIXED: tl.constexpr, ACC: tl.constexpr,
@@ -246,12 +245,12 @@ def norm_backward(
             tl.store(dh + n * R + r, grad, mask=r < R)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["L"])
 def scale_backward(
-    grad, gate, dpooled, dx, L, I, grad_n, grad_l, grad_i, x_n, x_l, x_i,
+    grad, gate, dpooled, dx, L, I, x_n, x_l, x_i,
     ACC: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_I: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """dx = grad * g + dpooled / L, laid out as x."""
+    """dx = grad * g + dpooled / L, both laid out as x."""
     n = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * BLOCK_I + tl.arange(0, BLOCK_I)
     g = tl.load(gate + n * I + i, mask=i < I, other=0.0).to(ACC)
@@ -259,7 +258,6 @@ def scale_backward(
     for step in range(STEPS):
         l = (tl.program_id(2) * STEPS + step) * BLOCK_L + tl.arange(0, BLOCK_L)
         mask = (l < L)[:, None] & (i < I)[None, :]
-        at_grad = n * grad_n + l[:, None] * grad_l + i[None, :] * grad_i
-        dy = tl.load(grad + at_grad, mask=mask, other=0.0).to(ACC)
-        at_x = n * x_n + l[:, None] * x_l + i[None, :] * x_i
-        tl.store(dx + at_x, dy * g[None, :] + share[None, :], mask=mask)
+        at = n * x_n + l[:, None] * x_l + i[None, :] * x_i
+        dy = tl.load(grad + at, mask=mask, other=0.0).to(ACC)
+        tl.store(dx + at, dy * g[None, :] + share[None, :], mask=mask)

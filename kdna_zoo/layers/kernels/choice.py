@@ -11,12 +11,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from kdna_zoo.layers.compat import is_transformed_or_watched
+from kdna_zoo.layers.kernels.launching import KernelError
 
 SWITCH = "KDNA_ZOO_KERNELS"
 CAPABILITY = (8, 0)  # Ampere: the first with bfloat16
@@ -24,10 +24,6 @@ CAPABILITY = (8, 0)  # Ampere: the first with bfloat16
 device_types = {"cuda"}
 _asked_for = ContextVar("_asked_for", default=True)
 _failed = False
-
-
-class KernelError(RuntimeError):
-    """A kernel could not be compiled or launched; its cause says why."""
 
 
 @contextmanager
@@ -44,9 +40,9 @@ def may_run(x: Tensor) -> bool:
     """Tell whether kernels may run on a tensor's device, here and now."""
     if torch.compiler.is_compiling() or not is_ordinary(x) or x.device.type not in device_types:
         return False
-    if _failed or not _asked_for.get() or torch.jit.is_tracing():
+    if _failed or not _asked_for.get() or not _is_able(x.device):
         return False
-    return _is_able(x.device) and not is_transformed_or_watched()
+    return not is_transformed_or_watched() and not torch.jit.is_tracing()
 
 
 def is_ordinary(x: object) -> bool:
@@ -62,18 +58,6 @@ def has_hooks(module: nn.Module) -> bool:
         or module._backward_hooks
         or module._backward_pre_hooks
     )
-
-
-def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **constants: Any) -> None:
-    """Launch a kernel.
-
-    Raises:
-        KernelError: If it cannot be compiled or launched.
-    """
-    try:
-        kernel[grid](*args, **constants)
-    except Exception as error:  # of Triton, its compilers or the driver: any
-        raise KernelError(f"kernel {kernel.__name__}") from error
 
 
 def give_up(error: KernelError) -> None:

@@ -6,6 +6,7 @@ convolution's weight is saved; its gradient likewise. A spatial attention takes 
 Shapes: O filters, I input channels (over groups), K positions in the kernel.
 """
 
+from collections.abc import Hashable
 from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,15 +15,17 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from kdna_zoo.layers.kernels.attention import DTYPES, _on, _sums_in
-from kdna_zoo.layers.kernels.choice import (
+from kdna_zoo.layers.kernels.attention_plan import DTYPES
+from kdna_zoo.layers.kernels.choice import give_up, has_hooks, is_ordinary, may_run, plain_form
+from kdna_zoo.layers.kernels.launching import (
+    Compiled,
     KernelError,
-    give_up,
-    has_hooks,
-    is_ordinary,
+    aligned,
+    blocks,
     launch,
-    may_run,
-    plain_form,
+    on_device_of,
+    remember,
+    sums_of,
 )
 
 if TYPE_CHECKING:
@@ -31,13 +34,38 @@ if TYPE_CHECKING:
 TILE = 1024  # elements of a filter at a time
 
 
-class Layout(NamedTuple):
-    """A kernel as (O, I, K), each filter a stretch of memory of its own."""
+class Plan(NamedTuple):
+    """What one call of the modulation does, beside its tensors.
+
+    Attributes:
+        O: Filters.
+        I: Input channels.
+        K: Positions in the kernel.
+        strides: Of I and K.
+        dtype: Of the result.
+        keep: Whether there will be a backward pass.
+        sums: The type of sums.
+        acc: The same, as Triton names it.
+        forward: The compiled kernels of the forward pass.
+        backward: Those of the backward pass, for each type of the result's gradient.
+    """
 
     O: int  # noqa: E741
     I: int  # noqa: E741
     K: int
-    strides: tuple[int, int]  # of I and K
+    strides: tuple[int, int]
+    dtype: torch.dtype
+    keep: bool
+    sums: torch.dtype
+    acc: Any
+    forward: Compiled
+    backward: dict[torch.dtype, Compiled]
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Input channels and positions at a time, powers of two."""
+        positions = 1 << (self.K - 1).bit_length()
+        return max(TILE // positions, 1), positions
 
 
 def modulate(modulation: "StaticModulation", weight: Tensor) -> Tensor | None:
@@ -47,43 +75,58 @@ def modulate(modulation: "StaticModulation", weight: Tensor) -> Tensor | None:
     """
     if not may_run(weight) or has_hooks(modulation):
         return None
-    tensors = [modulation.filter_attn, modulation.spatial_attn]
-    for t in tensors:
-        if t is not None and not (
-            is_ordinary(t) and t.dtype == weight.dtype and t.device == weight.device
-        ):
-            return None
-    dtype = weight.dtype
-    if torch.is_autocast_enabled(weight.device.type):
-        dtype = torch.get_autocast_dtype(weight.device.type)
-    mixed = dtype != weight.dtype
-    if weight.dtype not in DTYPES or (mixed and weight.dtype == torch.float64):
-        return None
-    if _layout(weight) is None:
+    filters, positions = modulation.filter_attn, modulation.spatial_attn
+    plan = _read(weight, filters, positions)
+    if plan is None:
         return None
     try:
-        if torch.is_grad_enabled() and any(
-            t is not None and t.requires_grad for t in (weight, *tensors)
-        ):
-            kernel: Tensor = _Modulate.apply(weight, *tensors, modulation, dtype)  # type: ignore[no-untyped-call]
+        if plan.keep:
+            kernel: Tensor = _Modulate.apply(weight, filters, positions, plan, modulation)  # type: ignore[no-untyped-call]
             return kernel
-        return _forward(weight, *tensors, dtype)
+        return _forward(weight, filters, positions, plan)
     except KernelError as error:
         give_up(error)
         return None
 
 
-def _layout(weight: Tensor) -> Layout | None:
-    """Read a kernel's layout; None if it is empty or in none of the usual ones."""
+def _read(weight: Tensor, filters: Tensor, positions: Tensor | None) -> Plan | None:
+    """Return how a modulation runs; None if its tensors are not the usual ones."""
+    tensors = [weight, filters] if positions is None else [weight, filters, positions]
+    dtype, device, keep = weight.dtype, weight.device, False
+    for t in tensors:
+        if not is_ordinary(t) or t.dtype != dtype or t.device != device:
+            return None
+        keep = keep or t.requires_grad
+    keep = keep and torch.is_grad_enabled()
+    mixed = torch.is_autocast_enabled(device.type)
+    result = torch.get_autocast_dtype(device.type) if mixed else dtype
+    fits = aligned(*tensors)
+    key = (weight.shape, weight.stride(), dtype, result, keep, positions is None, device)
+    plan = _plans.get(key) if fits else None
+    if plan is None:
+        strides = _strides(weight)
+        if strides is None or dtype not in DTYPES or (mixed and dtype == torch.float64):
+            return None
+        O, I = weight.shape[:2]  # noqa: E741
+        K = weight.numel() // (O * I)
+        plan = Plan(O, I, K, strides, result, keep, *sums_of(weight), {}, {})
+        if fits:
+            remember(_plans, key, plan)
+    return plan
+
+
+def _strides(weight: Tensor) -> tuple[int, int] | None:
+    """Read a kernel's strides of I and K; None if it is empty or in no usual layout."""
     if weight.numel() == 0:
         return None
-    O, I = weight.shape[:2]  # noqa: E741
-    K = weight[0, 0].numel()
     if weight.is_contiguous():
-        return Layout(O, I, K, (K, 1))
+        return weight[0, 0].numel(), 1
     if weight.ndim == 4 and weight.is_contiguous(memory_format=torch.channels_last):
-        return Layout(O, I, K, (1, I))
+        return 1, weight.shape[1]
     return None
+
+
+_plans: dict[Hashable, Plan] = {}
 
 
 class _Modulate(torch.autograd.Function):
@@ -91,56 +134,48 @@ class _Modulate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        *tensors, ctx.modulation, dtype = inputs
+        *tensors, ctx.plan, ctx.modulation = inputs
         ctx.save_for_backward(*tensors)
-        return _forward(*tensors, dtype)
+        return _forward(*tensors, ctx.plan)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grad,) = grads
+        inputs = ctx.saved_tensors
         if not torch.is_grad_enabled():  # no graph of the gradient is wanted
             try:
-                return (*_backward(grad, *ctx.saved_tensors), None, None)
+                return (*_backward(grad, *inputs, ctx.plan), None, None)
             except KernelError as error:
                 give_up(error)
-        needs = ctx.needs_input_grad[:3]
-        found = _plain_gradient(grad, ctx.saved_tensors, needs, ctx.modulation)
+        found = _plain_gradient(grad, inputs, ctx.needs_input_grad[:3], ctx.modulation)
         return (*found, None, None)
 
 
-def _forward(
-    weight: Tensor, filters: Tensor, positions: Tensor | None, dtype: torch.dtype
-) -> Tensor:
-    layout = _layout(weight)
-    assert layout is not None
-    O, I, K, strides = layout  # noqa: E741
-    kernel = torch.empty_like(weight, dtype=dtype)
-    blocks = _blocks(K, positions)
-    with _on(weight.device):
+def _forward(weight: Tensor, filters: Tensor, positions: Tensor | None, plan: Plan) -> Tensor:
+    I, (block, block_k) = plan.I, plan.tile  # noqa: E741
+    kernel = torch.empty_like(weight, dtype=plan.dtype)
+    with on_device_of(weight):
         launch(
-            _kernels().modulate, (O, -(-I // blocks["BLOCK_I"])),
-            weight, filters, positions, kernel, I, K, *strides,
-            ACC=_sums_in(weight)[0], **blocks,
+            plan.forward, _kernels().modulate, (plan.O, blocks(I, block), 1),
+            weight, filters, positions, kernel, I, plan.K, *plan.strides,
+            plan.acc, block, block_k, positions is not None,
         )  # fmt: skip
     return kernel
 
 
 def _backward(
-    grad: Tensor, weight: Tensor, filters: Tensor, positions: Tensor | None
+    grad: Tensor, weight: Tensor, filters: Tensor, positions: Tensor | None, plan: Plan
 ) -> tuple[Tensor | None, ...]:
-    layout = _layout(weight)
-    assert layout is not None
-    if _layout(grad) != layout:
+    if grad.stride() != weight.stride():
         grad = torch.empty_like(weight, dtype=grad.dtype).copy_(grad)
-    O, I, K, strides = layout  # noqa: E741
-    acc, acc_dtype = _sums_in(weight)
+    compiled = plan.backward.setdefault(grad.dtype, {}) if aligned(grad) else {}
     dweight, dfilters = torch.empty_like(weight), torch.empty_like(filters)
-    parts = None if positions is None else weight.new_empty((O, K), dtype=acc_dtype)
-    with _on(weight.device):
+    parts = None if positions is None else weight.new_empty((plan.O, plan.K), dtype=plan.sums)
+    with on_device_of(weight):
         launch(
-            _kernels().modulate_backward, (O,),
-            grad, weight, filters, positions, dweight, dfilters, parts, I, K, *strides,
-            ACC=acc, **_blocks(K, positions),
+            compiled, _kernels().modulate_backward, (plan.O, 1, 1),
+            grad, weight, filters, positions, dweight, dfilters, parts, plan.I, plan.K,
+            *plan.strides, plan.acc, *plan.tile, positions is not None,
         )  # fmt: skip
     return dweight, dfilters, None if parts is None else parts.sum(0, dtype=weight.dtype)
 
@@ -161,15 +196,6 @@ def _plain_gradient(
     wanted = [t for t, need in zip(inputs, needs, strict=True) if need]
     found = iter(torch.autograd.grad(kernel, wanted, grad, create_graph=again))
     return tuple(next(found) if need else None for need in needs)
-
-
-def _blocks(K: int, positions: Tensor | None) -> dict[str, Any]:
-    block = 1 << (K - 1).bit_length()  # the next power of two
-    return {
-        "BLOCK_K": block,
-        "BLOCK_I": max(TILE // block, 1),
-        "SPATIAL": positions is not None,
-    }
 
 
 @cache
