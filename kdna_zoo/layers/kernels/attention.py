@@ -1,14 +1,13 @@
 """The channel attention by kernels, with its backward in closed form.
 
-    pooled = mean of x      h = FC1 pooled      a = ReLU(norm(h))      g = sigmoid(FC2 a)      y = x g
+    pooled = mean of x    h = FC1 pooled    a = ReLU(norm(h))    g = sigmoid(FC2 a)    y = x g
 
     dg = sum of dy x        dz = dg g (1 - g)   da = dz FC2    dh = norm' (da [a > 0])
-    dx = dy g + dh FC1 / L  dFC2 = dz^T a       dFC1 = dh^T pooled
+    dx = dy g + dh FC1 / L                      dFC2 = dz^T a  dFC1 = dh^T pooled
 
 Four launches forward (pooling, FC1, statistics, scaling), three without the batch's statistics;
 seven backward. The products of matrices are torch's own. Everything between x and y is in the
-parameters' type, sums in float32 or float64, so that under autocast it is more exact than the plain
-form.
+parameters' type, sums in float32 or float64: under autocast it is more exact than the plain form.
 
 Shapes: N batch, L positions, I input channels, R hidden channels.
 """
@@ -46,7 +45,7 @@ def attend(attention: "ChannelAttention", x: Tensor) -> Tensor | None:
         if plan.keep:
             if not plan.norm:
                 return None  # a fused network is for inference
-            y: Tensor = _Attend.apply(x, *parameters, plan, attention)  # type: ignore[no-untyped-call]
+            y: Tensor = _Attend.apply(x, *parameters, plan, attention)
             return y
         return _forward(x, *parameters, plan, attention)[0]
     except KernelError as error:
@@ -59,8 +58,8 @@ class _Attend(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
+        y, kept = _forward(*inputs)
         *tensors, ctx.plan, ctx.attention = inputs
-        y, kept = _forward(*tensors, ctx.plan, ctx.attention)
         ctx.save_for_backward(*tensors, *kept)
         return y
 
@@ -92,7 +91,8 @@ def _forward(
     kernels, acc, compiled = _kernels(), plan.acc, plan.forward
     N, L, I, R, strides = plan.N, plan.L, plan.I, plan.R, plan.strides
     norm: Any = attention.norm
-    running_mean = running_var = batches = bias1 = None
+    running_mean: Any = None
+    running_var = batches = bias1 = running_mean
     if plan.updates:
         attention._check_images(x)
         running_mean, running_var = norm.running_mean, norm.running_var

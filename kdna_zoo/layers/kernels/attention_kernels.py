@@ -33,9 +33,7 @@ def pool(
 
 
 @triton.jit(do_not_specialize=["N"])
-def statistics(
-    h, mean, var, N, R, ACC: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_R: tl.constexpr
-):
+def statistics(h, mean, var, N, R, ACC: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_R: tl.constexpr):
     """Mean and biased variance over n of h[n, r]."""
     r = tl.program_id(0) * BLOCK_R + tl.arange(0, BLOCK_R)
     total = tl.zeros((BLOCK_R,), ACC)
@@ -63,7 +61,7 @@ def scale(
     KEEP: tl.constexpr, UPDATE: tl.constexpr, ACC: tl.constexpr, BLOCK_L: tl.constexpr,
     BLOCK_I: tl.constexpr, BLOCK_R: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """y = x * sigmoid(FC2(ReLU(norm(h)))), y laid out as x.
+    """Y = x * sigmoid(FC2(ReLU(norm(h)))), y laid out as x.
 
     KEEP writes what the backward pass needs: the gate, and of a LAYER norm each mean and variance.
     UPDATE moves the running statistics of a batch norm, in the step's last kernel: if a kernel
@@ -250,7 +248,7 @@ def scale_backward(
     grad, gate, dpooled, dx, L, I, x_n, x_l, x_i,
     ACC: tl.constexpr, BLOCK_L: tl.constexpr, BLOCK_I: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """dx = grad * g + dpooled / L, both laid out as x."""
+    """Dx = grad * g + dpooled / L, both laid out as x."""
     n = tl.program_id(0).to(tl.int64)
     i = tl.program_id(1) * BLOCK_I + tl.arange(0, BLOCK_I)
     g = tl.load(gate + n * I + i, mask=i < I, other=0.0).to(ACC)

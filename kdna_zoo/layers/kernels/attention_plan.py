@@ -1,7 +1,7 @@
 """How a call of the channel attention runs by kernels: read off the layer and its input.
 
-What decides it is looked up each time, as parts may be replaced, frozen, hooked or moved between two
-calls; what follows from it is worked out once for each set of sizes and types.
+What decides it is looked up each time, as parts may be replaced, frozen, hooked or moved between
+two calls; what follows from it is worked out once for each set of sizes and types.
 
 Shapes: N batch, L positions, I input channels, R hidden channels.
 """
@@ -49,7 +49,7 @@ class Plan(NamedTuple):
 
     N: int
     L: int
-    I: int  # noqa: E741
+    I: int
     strides: tuple[int, int, int]
     R: int
     norm: int
@@ -93,7 +93,8 @@ def read(attention: "ChannelAttention", x: Tensor) -> tuple[Plan, Parameters] | 
 
     None if a part of it is not the usual one, or the input is in none of the usual layouts.
     """
-    fc1, norm, act, fc2 = attention.fc1, attention.norm, attention.act, attention.fc2
+    fc1, act, fc2 = attention.fc1, attention.act, attention.fc2
+    norm: Any = attention.norm
     kind = NORMS.get(type(norm), -1)
     if type(fc1) is not nn.Linear or type(fc2) is not nn.Linear or type(act) is not nn.ReLU:
         return None
@@ -122,9 +123,7 @@ def read(attention: "ChannelAttention", x: Tensor) -> tuple[Plan, Parameters] | 
         tensors.append(fc1.bias)
     dtype, device = w1.dtype, x.device
     for t in tensors:
-        if not (
-            is_ordinary(t) and t.dtype == dtype and t.device == device and t.is_contiguous()
-        ):
+        if not (is_ordinary(t) and t.dtype == dtype and t.device == device and t.is_contiguous()):
             return None
     autocast = None
     if torch.is_autocast_enabled(device.type):
@@ -154,10 +153,10 @@ def _layout(x: Tensor, channel_dim: int) -> tuple[int, int, int, tuple[int, int,
         return None
     N = x.shape[0]
     if channel_dim == -1:
-        I = x.shape[-1]  # noqa: E741
+        I = x.shape[-1]
         L = x.numel() // (N * I)
         return (N, L, I, (L * I, I, 1)) if x.is_contiguous() else None
-    I, L = x.shape[1], x.shape[2] * x.shape[3]  # noqa: E741
+    I, L = x.shape[1], x.shape[2] * x.shape[3]
     if x.is_contiguous(memory_format=torch.channels_last):
         return N, L, I, (L * I, I, 1)
     return (N, L, I, (L * I, 1, L)) if x.is_contiguous() else None

@@ -42,7 +42,7 @@ def may_run(x: Tensor) -> bool:
         return False
     if _failed or not _asked_for.get() or not _is_able(x.device):
         return False
-    return not is_transformed_or_watched() and not torch.jit.is_tracing()
+    return not is_transformed_or_watched() and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
 
 
 def is_ordinary(x: object) -> bool:

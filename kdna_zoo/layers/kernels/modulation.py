@@ -50,8 +50,8 @@ class Plan(NamedTuple):
         backward: Those of the backward pass, for each type of the result's gradient.
     """
 
-    O: int  # noqa: E741
-    I: int  # noqa: E741
+    O: int
+    I: int
     K: int
     strides: tuple[int, int]
     dtype: torch.dtype
@@ -81,7 +81,7 @@ def modulate(modulation: "StaticModulation", weight: Tensor) -> Tensor | None:
         return None
     try:
         if plan.keep:
-            kernel: Tensor = _Modulate.apply(weight, filters, positions, plan, modulation)  # type: ignore[no-untyped-call]
+            kernel: Tensor = _Modulate.apply(weight, filters, positions, plan, modulation)
             return kernel
         return _forward(weight, filters, positions, plan)
     except KernelError as error:
@@ -107,7 +107,7 @@ def _read(weight: Tensor, filters: Tensor, positions: Tensor | None) -> Plan | N
         strides = _strides(weight)
         if strides is None or dtype not in DTYPES or (mixed and dtype == torch.float64):
             return None
-        O, I = weight.shape[:2]  # noqa: E741
+        O, I = weight.shape[:2]
         K = weight.numel() // (O * I)
         plan = Plan(O, I, K, strides, result, keep, *sums_of(weight), {}, {})
         if fits:
@@ -134,17 +134,17 @@ class _Modulate(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
-        *tensors, ctx.plan, ctx.modulation = inputs
-        ctx.save_for_backward(*tensors)
-        return _forward(*tensors, ctx.plan)
+        weight, filters, positions, ctx.plan, ctx.modulation = inputs
+        ctx.save_for_backward(weight, filters, positions)
+        return _forward(weight, filters, positions, ctx.plan)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grad,) = grads
-        inputs = ctx.saved_tensors
+        weight, filters, positions = inputs = ctx.saved_tensors
         if not torch.is_grad_enabled():  # no graph of the gradient is wanted
             try:
-                return (*_backward(grad, *inputs, ctx.plan), None, None)
+                return (*_backward(grad, weight, filters, positions, ctx.plan), None, None)
             except KernelError as error:
                 give_up(error)
         found = _plain_gradient(grad, inputs, ctx.needs_input_grad[:3], ctx.modulation)
@@ -152,7 +152,7 @@ class _Modulate(torch.autograd.Function):
 
 
 def _forward(weight: Tensor, filters: Tensor, positions: Tensor | None, plan: Plan) -> Tensor:
-    I, (block, block_k) = plan.I, plan.tile  # noqa: E741
+    I, (block, block_k) = plan.I, plan.tile
     kernel = torch.empty_like(weight, dtype=plan.dtype)
     with on_device_of(weight):
         launch(
