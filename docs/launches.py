@@ -177,7 +177,12 @@ def main(arguments: list[str]) -> int:
         for launch in what["launches"]:
             print(f"  {launch['count']:3} x {1e6 * launch['seconds']:8.1f} us  {launch['name']}")
     if args.json:
-        data = {"device": torch.cuda.get_device_name(), "torch": torch.__version__, **found}
+        data = {
+            "format": "docs.launches",
+            "device": torch.cuda.get_device_name(),
+            "torch": torch.__version__,
+            **found,
+        }
         args.json.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
     return 0
 

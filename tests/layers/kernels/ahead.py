@@ -3,8 +3,9 @@
     python -m tests.layers.kernels.ahead 80 90
 
 Children take steps on the CPU with a driver that compiles as for a GPU of a capability, 8.0 and 9.0
-here, and launches nothing, so that kernels, arguments and the compiler's options are those of a GPU; the numbers mean nothing. Prints for each capability each kernel's name, its shared memory
-and the size of its machine code, in bytes, as JSON.
+here, and launches nothing, so that kernels, arguments and the compiler's options are those of a
+GPU; the numbers mean nothing. Prints for each capability each kernel's name, its shared memory and
+the size of its machine code, in bytes, as JSON.
 """
 
 import json
