@@ -112,7 +112,7 @@ def read(attention: "ChannelAttention", x: Tensor) -> tuple[Plan, Parameters] | 
         tensors += [gamma, beta]
         if kind == 1:
             mean, momentum, updates = norm.running_mean, norm.momentum, norm.training
-            if mean is None or momentum is None:
+            if mean is None or momentum is None or norm.num_batches_tracked is None:
                 return None
             tensors += [mean, norm.running_var]
         elif norm.num_groups != 1:
@@ -130,7 +130,8 @@ def read(attention: "ChannelAttention", x: Tensor) -> tuple[Plan, Parameters] | 
         autocast = torch.get_autocast_dtype(device.type)
     keep = torch.is_grad_enabled() and (x.requires_grad or any(t.requires_grad for t in tensors))
     fits = aligned(x, *tensors)
-    key = (layout, x.dtype, dtype, autocast, kind, updates, keep, eps, momentum, len(w1), device)
+    form = (kind, updates, fc1.bias is None, keep, eps, momentum)
+    key = (layout, x.dtype, dtype, autocast, form, len(w1), device)
     plan = _plans.get(key) if fits else None
     if plan is None:
         if x.dtype != dtype if autocast is None else torch.float64 in (x.dtype, dtype):

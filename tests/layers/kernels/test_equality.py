@@ -62,10 +62,16 @@ def test_what_needs_no_gradient_gets_none(device: str) -> None:
     assert "parent.weight" not in by_kernels
 
 
-@on_each_kind
-@on_each_norm
-@pytest.mark.parametrize("mixed", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("autocast", [True, False])
+@pytest.mark.parametrize(
+    ("kind", "norm", "mixed", "autocast"),
+    [
+        ("3x3", "batch", torch.bfloat16, True),
+        ("3x3", "layer", torch.bfloat16, False),
+        ("1x1", "batch", torch.float16, True),
+        ("linear", "batch", torch.float16, False),
+        ("linear", "layer", torch.bfloat16, True),
+    ],
+)
 def test_half_precision_is_as_near_to_the_truth_as_the_plain_form(
     kind: str, norm: NormName, mixed: torch.dtype, autocast: bool, device: str
 ) -> None:
