@@ -1,4 +1,4 @@
-"""The equations of KernelDNA as layers; imports torch only."""
+"""The equations of KernelDNA as layers; imports torch only, and Triton where kernels run."""
 
 from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
 from kdna_zoo.layers.child import AdapterName, Child

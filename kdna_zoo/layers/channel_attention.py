@@ -11,6 +11,8 @@ Departures: FC1 and FC2, 1x1 convolutions in the paper, are linear layers on the
 (the same sums, several times faster on a CPU). The norm is a choice: the published BatchNorm, or a
 LayerNorm, which also trains with one image on a device.
 
+On an NVIDIA GPU `kdna_zoo.layers.kernels` computes the same in fewer launches, where it can.
+
 Shapes: N batch, I input channels, R = max(I // reduction, 1) hidden channels, H W; ... any sizes.
 """
 
@@ -22,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from kdna_zoo.layers.folding import fold_batch_norm
+from kdna_zoo.layers.kernels import attend
 
 NormName = Literal["batch", "layer"]
 
@@ -91,6 +94,10 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x * g(x)."""
+        if not torch.jit.is_scripting():  # type: ignore[attr-defined]
+            y = attend(self, x)
+            if y is not None:
+                return y
         if self.channel_dim == 1:
             return x * self.gate(x.mean(dim=(2, 3)))[:, :, None, None]
         flat = x.reshape(x.shape[0], -1, x.shape[-1])  # (N, L, I), a view of contiguous input

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
+from kdna_zoo.layers.kernels import modulate
 from kdna_zoo.layers.static_modulation import StaticModulation
 
 Parent = TypeVar("Parent", nn.Conv2d, nn.Linear)
@@ -101,6 +102,14 @@ class Child(nn.Module, Generic[Parent], ABC):
     def child_kernel(self) -> Tensor:
         """Form W_j = W_p * (1 + a_f) * (1 + a_s), in the shape of the parent's kernel."""
         return cast("Tensor", self.modulation(_as_numbers(self.parent.weight)))
+
+    def _kernel_now(self) -> Tensor:
+        """Form the kernel to compute with now: in autocast's type, where kernels form it."""
+        if not isinstance(self.modulation, nn.Identity):
+            kernel = modulate(self.modulation, self.parent.weight)
+            if kernel is not None:
+                return kernel
+        return self.child_kernel()
 
     def fuse(self) -> nn.Module:
         """Return the deployed form: the channel attention, if any, then an ordinary layer.

@@ -4,7 +4,8 @@ Source: KernelDNA, arXiv 2503.23379:
 
     y = conv(x * g_j(x), W_p * (1 + a_f) * (1 + a_s))      with the child's own stride and padding
 
-Training runs a 1x1 child by `gated_pointwise`, the same sums with less memory traffic.
+Training runs a 1x1 child by `gated_pointwise`, the same sums with less memory traffic, where the
+attention is not computed by kernels.
 
 Shapes: N batch, I input channels, O output channels, K kernel size, H W.
 """
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from kdna_zoo.layers.channel_attention import ChannelAttention, NormName
 from kdna_zoo.layers.child import AdapterName, Child
+from kdna_zoo.layers.kernels import attend
 from kdna_zoo.layers.pointwise import gated_pointwise
 
 torch.fx.wrap("gated_pointwise")  # a step of its own in a trace, whose shapes are not known
@@ -130,15 +132,19 @@ class ChildConv2d(Child[nn.Conv2d]):
         """Return conv(x * g(x), W_j)."""
         attention = self.channel_attn
         if self.training and self._is_pointwise and isinstance(attention, ChannelAttention):
-            gate = attention.gate(x.mean(dim=(2, 3)))
-            return gated_pointwise(x, gate, self.child_kernel(), self.bias)
-        x = attention(x)
+            y = attend(attention, x)
+            if y is None:
+                gate = attention.gate(x.mean(dim=(2, 3)))
+                return gated_pointwise(x, gate, self.child_kernel(), self.bias)
+            x = y
+        else:
+            x = attention(x)
         padding: str | int | tuple[int, ...] = self.padding
         if self.padding_mode != "zeros":
             x = F.pad(x, self._border, mode=self.padding_mode)
             padding = 0
         return F.conv2d(
-            x, self.child_kernel(), self.bias, self.stride, padding, self.dilation, self.groups
+            x, self._kernel_now(), self.bias, self.stride, padding, self.dilation, self.groups
         )
 
     def _ordinary(self, bias: bool) -> nn.Conv2d:

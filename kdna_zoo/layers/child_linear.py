@@ -83,7 +83,7 @@ class ChildLinear(Child[nn.Linear]):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (x * g(x)) W_j^T + b_j."""
-        return F.linear(self.channel_attn(x), self.child_kernel(), self.bias)
+        return F.linear(self.channel_attn(x), self._kernel_now(), self.bias)
 
     def _ordinary(self, bias: bool) -> nn.Linear:
         return nn.Linear(self.in_features, self.out_features, bias=bias, device="meta")

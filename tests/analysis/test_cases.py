@@ -145,5 +145,10 @@ def test_each_of_many_compiled_networks_is_compiled() -> None:
 
 
 def test_fused_forms_do_not_train() -> None:
-    with pytest.raises(UserError, match="train one of eager, channels_last, compiled"):
+    with pytest.raises(UserError, match="train one of eager, channels_last, compiled, comp"):
         make_runner(BenchmarkCase("test_kdna_resnet", "fused"), Setting("train"))
+
+
+def test_cuda_graphs_need_a_gpu() -> None:
+    with pytest.raises(UserError, match="'compiled_graphs' has CUDA graphs, so it needs --device"):
+        make_runner(BenchmarkCase("test_kdna_resnet", "compiled_graphs"), SMALL)

@@ -6,7 +6,8 @@ The forms:
 * ``channels_last``: weights and images in that memory format;
 * ``fused``: `kdna_zoo.fuse`, child kernels baked in and batch norms folded; inference only;
 * ``fused_channels_last``: both;
-* ``compiled``: ``torch.compile`` for the one image and batch size, NCHW.
+* ``compiled``: ``torch.compile`` for the one image and batch size, NCHW;
+* ``compiled_graphs``: the same with CUDA graphs, mode ``"reduce-overhead"``; on a GPU only.
 
 ``own:NAME`` is the control: the network NAME with a kernel of its own in each layer and no adapter,
 which is timm's base with the same arguments. Its fused form has its batch norms folded too. The
@@ -33,7 +34,10 @@ from kdna_zoo.sharing import CONTROLS, fuse
 Mode = Literal["infer", "train"]
 
 OWN = "own"
-FORMS = ("eager", "channels_last", "fused", "fused_channels_last", "compiled")
+FORMS = (
+    *("eager", "channels_last", "fused", "fused_channels_last"),
+    *("compiled", "compiled_graphs"),
+)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -110,8 +114,8 @@ def make_runner(case: BenchmarkCase, setting: Setting) -> Runner:
     if case.form.endswith("channels_last"):
         images = images.to(memory_format=torch.channels_last)
     forward: Callable[[torch.Tensor], torch.Tensor] = model
-    if case.form == "compiled":
-        forward = _compiled(model)
+    if case.form.startswith("compiled"):
+        forward = _compiled(model, case.form, setting)
     if setting.mode == "infer":
         return _inference(model, forward, images.to(DTYPES[setting.dtype]))
     return _training(model, forward, images, DTYPES[setting.dtype])
@@ -181,9 +185,19 @@ def _in_form(model: nn.Module, form: str, setting: Setting) -> nn.Module:
 TRAINABLE = tuple(form for form in FORMS if not form.startswith("fused"))
 
 
-def _compiled(model: nn.Module) -> Callable[..., Any]:
+def _compiled(model: nn.Module, form: str, setting: Setting) -> Callable[..., Any]:
     """Compile a network; see `failing_past_the_recompile_limit`."""
-    return torch.compile(model, dynamic=False)
+    if form == "compiled":
+        return torch.compile(model, dynamic=False)
+    if setting.device != "cuda":
+        raise UserError(f"the form {form!r} has CUDA graphs, so it needs --device cuda")
+    graphs = torch.compile(model, dynamic=False, mode="reduce-overhead")
+
+    def forward(images: torch.Tensor) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        return graphs(images)
+
+    return forward
 
 
 def _inference(model: nn.Module, forward: Callable[..., Any], images: torch.Tensor) -> Runner:
