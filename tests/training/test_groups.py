@@ -145,3 +145,16 @@ def test_in_python_too() -> None:
         ImageData(crop_pt=0.5)
     with pytest.raises(UserError, match="eval_batch_size must be at least 1, got 0"):
         ImageData(eval_batch_size=0)
+
+
+def test_where_it_cannot_be_the_new_name_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data.yaml").write_text("mean: [0.5, 0.5, 0.5]\nbatch_size: 8\n")
+    assert main(["fit", f"--data={tmp_path / 'data.yaml'}"]) == 2
+    assert "option 'data.mean'; it is data.preprocess.mean" in capsys.readouterr().err
+    assert main(["fit", "--data.crop_mode=x"]) == 2
+    error = capsys.readouterr().err
+    assert "data.preprocess.crop_mode" in error
+    assert main(["fit", "--data.preproces.mean=[1]"]) == 2
+    assert "did you mean data.preprocess" in capsys.readouterr().err

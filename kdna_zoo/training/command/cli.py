@@ -200,8 +200,14 @@ class Parser(LightningArgumentParser):
         unknown = re.search(r"option '([\w.]+)'|arguments?: --([\w.]+)", message)
         hint = "kdna-zoo fit --help lists all options"
         if unknown:
-            hint = did_you_mean(unknown[1] or unknown[2], set(option_names(self)), hint)
+            hint = self._hint(unknown[1] or unknown[2]) or hint
         raise UserError(f"{message}; {hint}") from ex
+
+    def _hint(self, unknown: str) -> str:
+        name = unknown.removeprefix("data.")
+        if name in self.flat_options:  # where no file is regrouped, as in --data FILE
+            return f"it is data.{self.flat_options[name]}.{name}"
+        return did_you_mean(unknown, set(option_names(self)), "")
 
 
 def run(
@@ -240,6 +246,7 @@ def run(
                 auto_configure_optimizers=False,
                 parser_kwargs={
                     "prog": "kdna-zoo",
+                    "flat_options": data.flat_options,
                     **{name: of_each for name in SUBCOMMANDS},
                 },
             )
