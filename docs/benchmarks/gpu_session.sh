@@ -5,7 +5,7 @@
 #
 # from the repository, with kdna-zoo installed, on a machine with an NVIDIA GPU. Each step leaves a
 # JSON file in FOLDER (gpu_session), and is left out where that file is there; what is compiled stays
-# in FOLDER/cache. Ends with 0 when all is measured, with 75 when time is up (run it again), with 1
+# in FOLDER/cache. The kernels' tests come first, on the GPU itself. Ends with 0 when all is measured, with 75 when time is up (run it again), with 1
 # when a step failed (its message is in FOLDER/NAME.log, and the next run tries it again), and with 2
 # when there is no GPU.
 set -u
@@ -52,6 +52,18 @@ bench() { # NAME ARGUMENTS...
 zoo="own:kdna_resnet18 kdna_resnet18 own:kdna_resnet50 kdna_resnet50 own:kdna_mobilenetv2 kdna_mobilenetv2 own:kdna_convnext_t kdna_convnext_t"
 peers="resnet18 own:kdna_resnet18 kdna_resnet18 condconv_resnet18 dyconv_resnet18 odconv_resnet18 odconv4x_resnet18 kwhalf_resnet18 kw_resnet18 kw4x_resnet18"
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+
+# Times of kernels that compute something else would be worth nothing.
+if [ ! -e "$folder/gpu_tests.passed" ]; then
+  echo "== tests of the kernels"
+  if timeout "$limit" "$python" -m pytest -q tests/layers/kernels >"$folder/gpu_tests.log" 2>&1; then
+    touch "$folder/gpu_tests.passed"
+  else
+    tail -n 30 "$folder/gpu_tests.log"
+    echo "the kernels' tests failed: see $folder/gpu_tests.log" >&2
+    failed=1
+  fi
+fi
 
 # Lists of names are split on purpose.
 # shellcheck disable=SC2086

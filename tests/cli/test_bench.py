@@ -156,6 +156,17 @@ def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert error == "kdna-zoo: torch finds no CUDA device on this machine; use --device cpu\n"
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a device that does not answer")
+def test_a_device_that_does_not_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # as of one that is busy
+    assert main(["bench", "test_kdna_resnet", *SMALL, "--device", "cuda"]) == 2
+    error = capsys.readouterr().err
+    assert "kdna-zoo: test_kdna_resnet eager does not run: " in error
+    assert "Traceback" not in error
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("mode", ["infer", "train"])
 def test_on_a_gpu(mode: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ STEPS = 18
 PYTHON = """#!/bin/sh
 # Stands for Python: finds a GPU or not, and writes the JSON file that it is told to.
 case "$1" in -c) exit ${NO_GPU:-0};; esac
+case "$*" in *pytest*) exit ${WRONG:-0};; esac
 echo "KERNELS=$KDNA_ZOO_KERNELS $*" >> "$CALLS"
 for last; do :; done
 case "$last" in $BREAKS) echo "no such network"; exit 2;; $HANGS) exec sleep 60;; esac
@@ -62,6 +63,15 @@ def test_a_step_that_fails_is_told_of_and_tried_again(
     assert "gpu_zoo_infer failed (2): see " in text
     code, _, calls = session(tmp_path / "out", environment)
     assert (code, len(calls)) == (0, STEPS + 1)
+
+
+def test_kernels_that_compute_something_else_are_told_of(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    code, text, calls = session(tmp_path / "out", {**environment, "WRONG": "1"})
+    assert (code, len(calls)) == (1, STEPS)
+    assert "the kernels' tests failed: see " in text
+    assert session(tmp_path / "out", environment)[0] == 0
 
 
 def test_it_ends_in_time(tmp_path: Path, environment: dict[str, str]) -> None:

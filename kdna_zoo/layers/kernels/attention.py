@@ -102,7 +102,8 @@ def _forward(
     with on_device_of(x):
         pooled = fc1.new_empty((N, I))
         launch(compiled, kernels.pool, plan.grid, x, pooled, L, I, *strides, acc, TILE_L, TILE_I)
-        h = _product(pooled, fc1.t())  # (N, R)
+        h = fc1.new_empty((N, R))
+        torch.mm(pooled, fc1.t(), out=h)  # autocast leaves calls with `out` alone
         if plan.norm == 1 and not plan.updates:
             mean, var = norm.running_mean, norm.running_var
         else:  # a batch norm's (R,), a layer norm's (N,), or not used
@@ -113,7 +114,7 @@ def _forward(
                 h, mean, var, N, R, acc, HIDDEN, HIDDEN,
             )  # fmt: skip
         y = torch.empty_like(x, dtype=plan.dtype)
-        gate = fc1.new_empty((N, I), dtype=plan.sums) if plan.keep else None
+        gate = torch.empty_like(pooled, dtype=plan.sums) if plan.keep else None
         launch(
             compiled, kernels.scale, plan.scale_grid,
             x, h, bias1, mean, var, gamma, beta, fc2, bias2, y, gate, running_mean, running_var,
@@ -133,7 +134,7 @@ def _backward(
     plan: Plan,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradients of x and of the five parameters, None of those that need none."""
-    x, fc1, gamma, beta, fc2, _ = inputs
+    x, fc1, gamma, beta, fc2, bias2 = inputs
     pooled, h, mean, var, gate = kept
     kernels, acc = _kernels(), plan.acc
     N, L, I, R, strides = plan.N, plan.L, plan.I, plan.R, plan.strides
@@ -141,24 +142,24 @@ def _backward(
         grad = torch.empty_like(x, dtype=grad.dtype).copy_(grad)
     compiled = plan.backward_for(grad)
     with on_device_of(x):
-        dz = fc1.new_empty((N, I))
+        dz = torch.empty_like(pooled)
         launch(
             compiled, kernels.gate_backward, plan.grid,
             grad, x, gate, dz, L, I, *strides, acc, TILE_L, TILE_I,
         )  # fmt: skip
-        da = _product(dz, fc2)  # (N, R)
+        da = _product(dz, fc2, h)
         a, dh = torch.empty_like(h), torch.empty_like(h)
-        dgamma, dbeta, dbias2 = fc1.new_empty(R), fc1.new_empty(R), fc1.new_empty(I)
+        dgamma, dbeta, dbias2 = map(torch.empty_like, (gamma, beta, bias2))
         launch(
             compiled, kernels.norm_backward, plan.norm_backward_grid,
             da, h, mean, var, gamma, beta, dz, a, dh, dgamma, dbeta, dbias2, N, R, I,
             plan.norm, plan.eps, not plan.updates, acc, HIDDEN, HIDDEN,
         )  # fmt: skip
-        dfc2 = _product(dz.t(), a) if needs[4] else None
-        dfc1 = _product(dh.t(), pooled) if needs[1] else None
+        dfc2 = _product(dz.t(), a, fc2) if needs[4] else None
+        dfc1 = _product(dh.t(), pooled, fc1) if needs[1] else None
         dx = None
         if needs[0]:
-            dpooled = _product(dh, fc1)  # (N, I)
+            dpooled = _product(dh, fc1, pooled)
             dx = torch.empty_like(x)
             launch(
                 compiled, kernels.scale_backward, plan.scale_grid,
@@ -187,9 +188,9 @@ def _plain_gradient(
     return tuple(next(found) if need else None for need in needs)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """Multiply two matrices in their own type: autocast leaves calls with ``out`` alone."""
-    return torch.mm(a, b, out=a.new_empty((a.shape[0], b.shape[1])))
+def _product(a: Tensor, b: Tensor, like: Tensor) -> Tensor:
+    """Multiply two matrices in their own type, into a matrix like a third."""
+    return torch.mm(a, b, out=torch.empty_like(like))
 
 
 @cache

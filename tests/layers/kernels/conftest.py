@@ -16,6 +16,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     monkeypatch.setattr(choice, "device_types", {device})
     monkeypatch.setattr(choice, "_failed", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # of what is compared
     choice._is_able.cache_clear()
     yield device
     choice._is_able.cache_clear()

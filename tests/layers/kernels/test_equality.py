@@ -139,8 +139,9 @@ def test_equals_the_plain_loop_reference(device: str) -> None:
     )
     by_kernels = attention.attend(attn, x)
     assert by_kernels is not None
-    assert relative_error(by_kernels.cpu(), expected) < 1e-15
-    assert relative_error(child._kernel_now().cpu(), kernel) < 1e-15
+    tolerance = 1e-15 if device == "cpu" else 1e-14  # a GPU has an exponential of its own
+    assert relative_error(by_kernels.cpu(), expected) < tolerance
+    assert relative_error(child._kernel_now().cpu(), kernel) < tolerance
 
 
 @on_each_norm
