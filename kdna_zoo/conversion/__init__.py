@@ -1,0 +1,1 @@
+"""A trained network becomes a KernelDNA network that computes nearly the same."""
