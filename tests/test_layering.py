@@ -1,4 +1,4 @@
-"""Imports go one way: layers, records -> sharing -> models -> conversion, analysis -> release, cli."""
+"""Imports go one way: layers, records -> sharing -> models -> conversion, analysis -> cli."""
 
 import ast
 import sys

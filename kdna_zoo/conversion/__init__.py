@@ -1,1 +1,7 @@
 """A trained network becomes a KernelDNA network that computes nearly the same."""
+
+from kdna_zoo.conversion.convert import convert
+from kdna_zoo.conversion.growing import Grown, grow
+from kdna_zoo.conversion.report import ConversionReport, LayerReport, StepReport
+
+__all__ = ["ConversionReport", "Grown", "LayerReport", "StepReport", "convert", "grow"]
