@@ -9,6 +9,7 @@ Importing this package registers the ``kdna_*`` names with timm:
 """
 
 from kdna_zoo import models
+from kdna_zoo.conversion import convert, suggest_plan
 from kdna_zoo.sharing import PlanError, Share, SharingPlan, audit, auto_plan, fuse, share_kernels
 from kdna_zoo.version import __version__
 
@@ -19,7 +20,9 @@ __all__ = [
     "__version__",
     "audit",
     "auto_plan",
+    "convert",
     "fuse",
     "models",
     "share_kernels",
+    "suggest_plan",
 ]

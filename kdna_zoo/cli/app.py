@@ -19,6 +19,7 @@ from kdna_zoo.cli import (
     cka,
     classify,
     compare,
+    convert,
     export,
     info,
     models,
@@ -50,8 +51,8 @@ TRAINING = {
     "predict": "write a network's predictions to a file",
 }
 COMMANDS = (
-    *(quickstart, models, info, bench, cka, recipes, compare, report, export, publish, verify),
-    classify,
+    *(quickstart, models, info, bench, cka, convert, recipes, compare, report, export, publish),
+    *(verify, classify),
 )
 UNCHANGED = "its files are as they were before; the same command begins again"
 COMPLETION = "--print_completion"  # prints a script for the shell: ...=shtab-bash, =shtab-zsh

@@ -23,6 +23,7 @@ from torch import nn
 from kdna_zoo.conversion.batches import FEWEST, Batches, run_first
 from kdna_zoo.conversion.checks import check_plan, check_source
 from kdna_zoo.conversion.growing import Grown
+from kdna_zoo.conversion.plain import plain
 from kdna_zoo.conversion.progress import Progress
 from kdna_zoo.conversion.report import ConversionReport
 from kdna_zoo.conversion.steps import Conversion
@@ -69,7 +70,7 @@ def convert(
         UserError: If the source cannot be converted, or the images are not for it.
         PlanError: If the plan does not fit.
     """
-    grown = model if isinstance(model, Grown) else Grown(model, (), _count(model))
+    grown = model if isinstance(model, Grown) else Grown(_plain(model), (), _count(model))
     check_source(grown.network)
     check_plan(plan)
     fitting = Fitting(grown.network)
@@ -119,6 +120,10 @@ def _check_images(source: nn.Module, batches: Batches | None, measured: Batches 
             f"say too little of what a layer sees: give at least {FEWEST}, better 1,000 or more; "
             "or none, to fit the weights alone"
         )
+
+
+def _plain(model: Any) -> Any:
+    return plain(model) if isinstance(model, nn.Module) else model
 
 
 def _count(model: Any) -> int:

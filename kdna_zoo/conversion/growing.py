@@ -14,12 +14,15 @@ import torch
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
+from kdna_zoo.conversion.checks import check_source
+from kdna_zoo.conversion.plain import plain
 from kdna_zoo.conversion.sample import sample_for
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.models.compat import recorded_arguments
 from kdna_zoo.records.checkpoints import describe_mismatch
 from kdna_zoo.sharing import SharingPlan, plan_of
 
+OURS = ("layers", "num_classes", "ablation", "plan", "base", "attn_norm")  # said by the target
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -48,6 +51,8 @@ def grow(source: nn.Module, target: str) -> tuple[Grown, SharingPlan]:
     Raises:
         UserError: If the source is not the target's base, or is deeper.
     """
+    source = plain(source)
+    check_source(source)
     wanted = _target(source, target)
     plan = plan_of(wanted)
     assert plan is not None
@@ -95,7 +100,7 @@ def _target(source: nn.Module, target: str) -> Any:
             + did_you_mean(target, names, f"such as {', '.join(names[:5])}; no tag goes with it")
         )
     config: Any = getattr(source, "pretrained_cfg", None) or {}
-    architecture = config.get("architecture")
+    architecture = getattr(source, "base_arch", None) or config.get("architecture")
     classes = getattr(source, "num_classes", None)
     try:
         with torch.device("meta"):
@@ -117,7 +122,7 @@ def _target(source: nn.Module, target: str) -> Any:
 def _given(source: nn.Module, plain: Any, classes: int | None) -> dict[str, Any]:
     """Return the arguments that the source was made with, as far as they are no depths."""
     given = recorded_arguments(source) if hasattr(source, "_model_args") else {}
-    given = {key: value for key, value in given.items() if key not in ("layers", "num_classes")}
+    given = {key: value for key, value in given.items() if key not in OURS}
     return {**given, "num_classes": classes if classes is not None else plain.num_classes}
 
 

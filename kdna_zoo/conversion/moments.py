@@ -30,9 +30,10 @@ class Moments:
         layer: The layer.
         images: How many images are expected; decides how many patches each gives.
         seed: Of the choice of patches.
+        full: Whether to keep all second moments, and not the squares alone.
     """
 
-    def __init__(self, layer: Layer, images: int, seed: int = 0) -> None:
+    def __init__(self, layer: Layer, images: int, seed: int = 0, full: bool = True) -> None:
         self._layer = layer
         self.groups: int = getattr(layer, "groups", 1)
         self.width = layer.weight[0].numel()  # D
@@ -41,7 +42,8 @@ class Moments:
         self.count = 0
         exact = torch.float64 if self.width <= 1024 else torch.float32
         self._sum = torch.zeros(self.groups, self.width, dtype=torch.float64)
-        self._products = torch.zeros(self.groups, self.width, self.width, dtype=exact)
+        shape = (self.groups, self.width, self.width) if full else (self.groups, self.width)
+        self._products = torch.zeros(shape, dtype=exact)
         self._random = torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
@@ -50,12 +52,22 @@ class Moments:
         patches = self._patches(x.detach()).float()  # (P, G, D)
         self.count += len(patches)
         self._sum += patches.double().sum(dim=0).cpu()
+        if self._products.ndim == 2:
+            self._products += patches.double().square().sum(dim=0).cpu()
+            return
         grouped = patches.transpose(0, 1)  # (G, P, D)
         self._products += torch.bmm(grouped.transpose(1, 2), grouped).cpu()
 
     def second(self, centred: bool) -> Tensor:
-        """Return S, (G, D, D) in float32: the covariance if centred, else the second moment."""
+        """Return S, (G, D, D) or its diagonal (G, D), in float32.
+
+        Args:
+            centred: The covariance, else the second moment.
+        """
         second = (self._products / max(self.count, 1)).float()
+        if second.ndim == 2:
+            second = second - self.mean().square() if centred else second
+            return second.clamp_min(1e-12)
         if centred:
             mean = self.mean()
             second -= mean[:, :, None] * mean[:, None, :]

@@ -43,6 +43,7 @@ def observe(
     expected: int,
     seed: int,
     told: Callable[[int], None],
+    full: bool = True,
 ) -> Observed:
     """Run the source over the images once.
 
@@ -53,11 +54,12 @@ def observe(
         expected: How many images there may be.
         seed: Of the choice of patches, and of the directions of the output's gradient.
         told: Called with the number of images after each batch.
+        full: Whether to keep all second moments, and not the squares alone.
 
     Raises:
         UserError: If an activation is not finite; the message names the layer.
     """
-    found = Observed({p: Moments(layer, expected, seed) for p, layer in layers.items()})
+    found = Observed({p: Moments(layer, expected, seed, full) for p, layer in layers.items()})
     found.weight = {path: torch.zeros(len(layer.weight)) for path, layer in layers.items()}
     generator = torch.Generator().manual_seed(seed)
     sensed = 0

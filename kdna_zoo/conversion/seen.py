@@ -135,7 +135,8 @@ def see(
 
 def _with_floor(weight: Tensor, kernel: Tensor, moments: Tensor) -> Tensor:
     """Let each filter matter a little, relative to its output, (G, O)."""
-    energy = (kernel * torch.bmm(kernel, moments)).sum(-1).clamp_min(1e-20)
+    seen = torch.bmm(kernel, moments) if moments.ndim == 3 else kernel * moments[:, None]
+    energy = (kernel * seen).sum(-1).clamp_min(1e-20)
     mean = (weight * energy).mean()
     if not mean > 0:  # the output is no tensor, or does not hang on this layer
         return 1 / energy

@@ -63,6 +63,7 @@ def render_card(trained: TrainedModel, about: Release) -> str:
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         demonstration=_is_demonstration(record),
         seed="not set" if record.run.seed is None else record.run.seed,
+        conversion=about.conversion,
         validate=_validate_command(record, name, about.repo_id),
         source=f"hf-hub:{about.repo_id}" if about.repo_id else "local-dir:.",
         version=record.run.versions.get("kdna_zoo", "unknown"),
