@@ -69,7 +69,7 @@ def open_trained(given: str, arch: str | None, weights: Any = "raw") -> Source:
     check_name(given)
     network = create_network(given, pretrained=True).eval()
     config: Any = network.pretrained_cfg
-    repository = config.get("hf_hub_id")
+    repository = None if given.startswith("local-dir:") else config.get("hf_hub_id")
     tag = config.get("tag")
     name = given if ":" in given or "." in given or not tag else f"{given}.{tag}"
     return _source(

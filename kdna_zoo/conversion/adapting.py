@@ -72,6 +72,24 @@ def set_kernel(layer: Layer, kernel: Tensor) -> None:
 
 
 @torch.no_grad()
-def shift_bias(bias: nn.Parameter, shift: Tensor) -> None:
-    """Add to a layer's bias what its new kernel takes from the mean of its output, (G, O)."""
-    bias.add_(shift.flatten().to(bias))
+def take_up(
+    bias: nn.Parameter | None, norm: nn.Module | None, fit: Member, kernel: Tensor, mean: Tensor
+) -> None:
+    """Let a bias or a batch norm take up what a kernel changes of the output's mean and variance.
+
+    Args:
+        bias: The layer's own, if it has one.
+        norm: The batch norm that alone reads the layer, if there is one.
+        fit: What the layer was, and sees.
+        kernel: The kernel that it gets, (G, O, D).
+        mean: Mean of what it sees, (G, D).
+    """
+    lost = ((fit.kernel - kernel) * mean[:, None]).sum(-1).flatten()  # (O,)
+    if bias is not None:
+        bias.add_(lost.to(bias))
+    elif isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+        assert norm.running_var is not None
+        energy = (kernel * fit.times(kernel)).sum(-1).clamp_min(0).flatten()
+        ratio = (energy / fit.energy().flatten().clamp_min(1e-20)).clamp(1e-4, 1e4)
+        norm.running_mean.sub_(lost.to(norm.running_mean))
+        norm.running_var.mul_(ratio.to(norm.running_var))

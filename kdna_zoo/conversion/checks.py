@@ -25,11 +25,6 @@ def check_source(model: nn.Module) -> None:
             f"a network is needed, got a {type(model).__name__}: give a module, such as one of "
             "timm.create_model"
         )
-    if isinstance(model, SharesKernels) or any(isinstance(m, Child) for m in model.modules()):
-        raise PlanError(
-            "this network shares kernels already: convert the network that it was made from, or "
-            "fine-tune this one"
-        )
     for path, module in model.named_modules():
         if isinstance(module, GatedLayer) or _is_folded(path, module, model):
             raise UserError(
@@ -38,6 +33,11 @@ def check_source(model: nn.Module) -> None:
             )
         if type(module).__module__.startswith(("torch.ao.nn", "torch.nn.quantized")):
             raise _quantised(path, type(module).__name__)
+    if isinstance(model, SharesKernels) or any(isinstance(m, Child) for m in model.modules()):
+        raise PlanError(
+            "this network shares kernels already: convert the network that it was made from, or "
+            "fine-tune this one"
+        )
     state: dict[str, Any] = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     if not state:
         raise UserError(f"{type(model).__name__} has no weights: there is nothing to convert")

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-SMALLEST_GATE = 1e-3  # relative to the largest: a gate is a sigmoid, and never zero
+SMALLEST_GATE = 1e-2  # relative to the largest: a gate is a sigmoid, and never zero
 STEPS = 8  # of conjugate gradients for P in each round
 
 

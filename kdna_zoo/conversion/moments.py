@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from kdna_zoo.sharing.fitting import Layer
 
 PATCHES = 20_000  # in all, or four for each of the D numbers of a patch if that is more
+RIDGE = 0.01  # of the mean square: channels that these images leave dark keep their weights
 SHRINKAGE = 0.01  # of S towards its diagonal, which few patches leave too small elsewhere
 
 
@@ -67,12 +68,12 @@ class Moments:
         second = (self._products / max(self.count, 1)).float()
         if second.ndim == 2:
             second = second - self.mean().square() if centred else second
-            return second.clamp_min(1e-12)
+            return second.clamp_min(0) + RIDGE * second.mean(dim=1, keepdim=True) + 1e-12
         if centred:
             mean = self.mean()
             second -= mean[:, :, None] * mean[:, None, :]
         diagonal = second.diagonal(dim1=1, dim2=2).clamp_min(0)
-        floor = 1e-6 * diagonal.mean(dim=1, keepdim=True) + 1e-12
+        floor = RIDGE * diagonal.mean(dim=1, keepdim=True) + 1e-12
         second *= 1 - SHRINKAGE
         second.diagonal(dim1=1, dim2=2).copy_(diagonal + floor)
         return second

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kdna_zoo.conversion.adapting import set_adapter, set_kernel, shift_bias
+from kdna_zoo.conversion.adapting import set_adapter, set_kernel, take_up
 from kdna_zoo.conversion.batches import Batches, top1
 from kdna_zoo.conversion.factors import Member, fit_together
 from kdna_zoo.conversion.matching import match_channels
@@ -212,12 +212,13 @@ class Conversion:
             set_kernel(self.model.get_submodule(parent), kernel)  # type: ignore[arg-type]
             for path, member in zip(paths, members, strict=True):
                 layer: Any = self.model.get_submodule(path)
-                if path != parent:
-                    set_adapter(layer, member, self._norm(self.model, path))
+                norm = self._norm(self.model, path)
                 mean = self._seen[path].mean
-                if fitted and mean is not None and layer.bias is not None:
-                    lost = member.kernel - kernel * member.f[..., None] * member.scale
-                    shift_bias(layer.bias, (lost * mean[:, None]).sum(-1))
+                if fitted and mean is not None and bool(member.weight.any()):
+                    fitted_kernel = kernel * member.f[..., None] * member.scale
+                    take_up(layer.bias, norm, member, fitted_kernel, mean)
+                if path != parent:
+                    set_adapter(layer, member, norm)
             if fitted:
                 self._note("fit", paths, members, kernel)
             self._bar.advance()

@@ -11,7 +11,7 @@
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
@@ -114,6 +114,8 @@ def write_files(
     trained = _portable_run(trained)
     record, license = trained.record, about.license
     about = replace(about, tag=about.tag or release_tag(record))
+    if about.conversion:
+        about = replace(about, conversion=_portable_conversion(about.conversion))
     export_timm(trained.model, record, folder, str(about.tag), license, about.half)
     if measure:
         about = replace(about, measured=measure(folder))
@@ -141,6 +143,12 @@ def _portable_run(trained: TrainedModel) -> TrainedModel:
     )
     run = replace(run, command=command, recipe=recipe, recipes=recipes, arguments=arguments)
     return replace(trained, record=replace(trained.record, run=run))
+
+
+def _portable_conversion(conversion: Mapping[str, Any]) -> dict[str, Any]:
+    source = conversion["source"]
+    named = {**source, "name": portable(source["name"])}
+    return {**conversion, "source": named, "command": portable(conversion["command"])}
 
 
 def _write(path: Path, text: str) -> None:

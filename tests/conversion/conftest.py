@@ -32,7 +32,8 @@ def read(split: str, count: int) -> Batches:
     pictures = [Image.open(io.BytesIO(row["bytes"])).convert("L") for row in rows["image"]]
     images = torch.stack([torch.from_numpy(np.array(picture)) for picture in pictures])[:, None]
     images = (images.float() / 255 - 0.286) / 0.353
-    return list(zip(images.split(50), torch.tensor(rows["label"]).split(50), strict=True))
+    labels = torch.tensor(rows["label"])
+    return [(images[i : i + 50], labels[i : i + 50]) for i in range(0, count, 50)]
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +72,7 @@ def trained() -> nn.Module:
 def folder(trained: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The trained network as timm's ``local-dir:`` has it."""
     place = tmp_path_factory.mktemp("trained")
+    own: Any = trained.pretrained_cfg
     labels = [f"garment {i}" for i in range(10)]
     config = {
         **dict(input_size=(1, 28, 28), mean=(0.286,), std=(0.353,), crop_pct=1.0),
@@ -79,7 +81,10 @@ def folder(trained: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path
     save_for_hf(
         trained,
         str(place),
-        model_config={"label_names": labels, "pretrained_cfg": {**trained.pretrained_cfg, **config}},
+        model_config={
+            "label_names": labels,
+            "pretrained_cfg": own | config,
+        },
         safe_serialization=True,
     )
     return place
