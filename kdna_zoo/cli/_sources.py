@@ -100,11 +100,19 @@ def _from_checkpoint(path: Path, arch: str | None, weights: Any) -> Source:
     state: dict[str, Tensor] = dict(checkpoint["state_dict"])
     prefix = next(p for p in PREFIXES if any(key.startswith(p) for key in state))
     state = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    network = create_network(name, False, **_size_of_head(name, state)).eval()
+    network = create_network(name, False, **_made_with(checkpoint, name, state)).eval()
     if problem := describe_mismatch(state, network.state_dict()):
         raise UserError(f"the weights in {path} are not those of {name}: {problem}")
     network.load_state_dict(state)
     return _source(network, path.name, file_sha256(path), None, None)
+
+
+def _made_with(
+    checkpoint: Mapping[str, Any], name: str, state: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """Return the arguments of a network that timm's training script trained."""
+    given: Any = getattr(checkpoint.get("args"), "model_kwargs", None) or {}
+    return {**_size_of_head(name, state), **dict(given)}
 
 
 def _size_of_head(name: str, state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -136,9 +144,16 @@ def _source(
         sha256,
         license,
         repository,
-        class_names(network),
+        _names_of(network),
         {key: config[key] for key in DATA_CONFIG_KEYS},
     )
+
+
+def _names_of(network: nn.Module) -> list[str]:
+    """Return a name for each class that the network has, whatever its configuration says."""
+    classes: Any = getattr(network, "num_classes", None)
+    names = class_names(network)
+    return names if classes in (None, len(names)) else [f"class {i}" for i in range(classes)]
 
 
 def _digest(given: str, config: Mapping[str, Any], network: nn.Module) -> str:

@@ -8,7 +8,7 @@ as much as it moves on the same images from the source to the converted network:
 
     mean' = m_converted + (mean - m_source) r      var' = var r^2      r^2 = v_converted / v_source
 
-A network in which nothing changed keeps its statistics to the last digit.
+A network in which nothing changed keeps its statistics, as far as the images at hand tell.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -88,8 +88,8 @@ def follow(
 ) -> int:
     """Move the statistics of a converted network's batch norms, in one pass over the images.
 
-    Each norm uses the statistics of the batch at hand meanwhile, so that those behind it see what
-    they are going to see.
+    Each norm uses what it has seen so far meanwhile, so that those behind it see what they are
+    going to see.
 
     Args:
         model: The converted network in eval mode.
@@ -109,9 +109,7 @@ def follow(
     def hook(path: str) -> Any:
         def look(norm: Any, args: Any) -> None:
             sums[path].add(args[0])
-            batch = Sums()
-            batch.add(args[0])
-            _set(norm, own[path], before[path], batch)
+            _set(norm, own[path], before[path], sums[path])
 
         return look
 

@@ -65,6 +65,7 @@ def trained() -> nn.Module:
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
+    model.zero_grad()
     return model.eval()
 
 
