@@ -1,6 +1,6 @@
 """The steps of a conversion, one after the other on one network, with what each one left.
 
-See convert.py for what they are for. All steps work on `Conversion.source`, whose channels are
+See converting.py for what they are for. All steps work on `Conversion.source`, whose channels are
 permuted by `match`, and `Conversion.model`, a copy of it that shares.
 """
 
