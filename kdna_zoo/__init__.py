@@ -21,6 +21,7 @@ wait_asleep()  # before torch is loaded
 
 if TYPE_CHECKING or not is_command(sys.argv, sys.orig_argv):
     from kdna_zoo import models  # registers the networks
+    from kdna_zoo.conversion import convert, suggest_plan
     from kdna_zoo.sharing import (
         PlanError,
         Share,
@@ -38,9 +39,11 @@ __all__ = [
     "__version__",
     "audit",
     "auto_plan",
+    "convert",
     "fuse",
     "models",
     "share_kernels",
+    "suggest_plan",
 ]
 
 
@@ -49,6 +52,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     models = importlib.import_module("kdna_zoo.models")
-    return (
-        models if name == "models" else getattr(importlib.import_module("kdna_zoo.sharing"), name)
-    )
+    if name == "models":
+        return models
+    room = "conversion" if name in ("convert", "suggest_plan") else "sharing"
+    return getattr(importlib.import_module(f"kdna_zoo.{room}"), name)

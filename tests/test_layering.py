@@ -1,4 +1,4 @@
-"""Imports go one way: layers, records -> sharing, peers -> models -> analysis, release -> cli."""
+"""Imports go one way: layers, records -> sharing -> models -> conversion, analysis -> cli."""
 
 import ast
 import sys
@@ -19,12 +19,13 @@ ALLOWED = {  # what the files of each room may import from the others
     "models": {"layers", "records", "sharing", "peers", *BASE},
     "data": {"records", "errors"},
     "training": {"data", "records", "models", *BASE},  # of models, the creation by name alone
+    "conversion": {"layers", "records", "sharing", "models", *BASE},
     "analysis": {"models", "sharing", "peers", "layers", "data", "records", *BASE},
     "release": {"models", "sharing", "records", *BASE},
     "cli": {"layers", "records", "sharing", "peers", "models", "data", "training", "analysis"}
-    | {"release", *BASE},
+    | {"conversion", "release", *BASE},
 }
-CORE = {"layers", "sharing", "peers", "models"}  # what `import kdna_zoo` pulls in
+CORE = {"layers", "sharing", "peers", "models", "conversion"}  # what `import kdna_zoo` pulls in
 HEAVY = {"lightning", "datasets", "matplotlib", "torchmetrics", "jsonargparse", "rich"}
 
 

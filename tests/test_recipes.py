@@ -85,6 +85,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "recipes").symlink_to(recipes_folder())
     network = timm.create_model("test_kdna_resnet", num_classes=10)
     timm.models.save_for_hf(network, folder / "published", safe_serialization=True)
+    for name in ("dense", "converted"):  # a source, and what was converted from it
+        (folder / name).symlink_to("published")
     return folder
 
 

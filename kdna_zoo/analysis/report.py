@@ -19,7 +19,7 @@ from kdna_zoo.analysis.accuracy.runs import in_brackets
 from kdna_zoo.analysis.bench.comparison import Comparison
 from kdna_zoo.analysis.cka.cka import Cka
 from kdna_zoo.errors import UserError
-from kdna_zoo.records.formats import BENCH, CKA, COMPARE, LOADERS, check_version, kind_of
+from kdna_zoo.records.formats import BENCH, CKA, COMPARE, CONVERT, LOADERS, check_version, kind_of
 
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # titles, and rows of cells
@@ -208,9 +208,45 @@ def _drawn(draw: Callable[[Path], None]) -> str:
         return f"data:image/svg+xml;base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
+def _convert(data: Mapping[str, Any], file: Path) -> Section:
+    from kdna_zoo.analysis.conversion_plot import draw_conversion
+
+    steps = [
+        (
+            step["name"],
+            "" if step["error"] is None else f"{step['error']:.3g}",
+            "" if step["top1"] is None else f"{100 * step['top1']:.2f}",
+            step["note"] if step["done"] else f"left out: {step['note']}",
+        )
+        for step in data["steps"]
+    ]
+    layers = [
+        (
+            layer["path"],
+            "" if layer["path"] == layer["parent"] else layer["parent"],
+            f"{layer['saved']:,}",
+            f"{list(layer['errors'].values())[-1]:.3f}" if layer["errors"] else "free",
+        )
+        for layer in data["layers"]
+    ]
+    measured = f"accuracy on {data['evaluated']:,} images; " if data["evaluated"] else ""
+    return Section(
+        f"Conversion: {data['source']['name']} to {data['arch']}",
+        file.name,
+        data.get("command"),
+        (f"{data['images']:,} calibration images; {measured}seed {data['seed']}", _machine(data)),
+        [
+            (("step", "output error", "top-1 %", "what was done"), steps),
+            (("layer", "kernel of", "parameters saved", "output error"), layers),
+        ],
+        [(_drawn(lambda to: draw_conversion(data, to)), "accuracy by step, error by layer")],
+    )
+
+
 KINDS: dict[str, Callable[[Mapping[str, Any], Path], Section]] = {
     BENCH: _bench,
     LOADERS: _loaders,
     COMPARE: _accuracy,
     CKA: _cka,
+    CONVERT: _convert,
 }

@@ -49,7 +49,9 @@ def _about(args: argparse.Namespace, trained: TrainedModel) -> Release:
 
 def _renewed(args: argparse.Namespace, trained: TrainedModel, before: Release) -> Release:
     record, weights = trained.record, trained.weights
-    seeds = before.seeds or make_series(record.arch, [record])
+    seeds = before.seeds
+    if seeds is None and (record.metrics or args.seeds):
+        seeds = make_series(record.arch, [record])
     return replace(
         before,
         repo_id=_repo_id(args, trained, before.tag),

@@ -12,6 +12,7 @@ COMMANDS = {
     "info": "show a network's sharing plan, parameters and multiply-adds",
     "bench": "measure networks side by side: throughput, latency, memory; or loaders",
     "cka": "show which layers are alike (linear CKA), and suggest a sharing plan by it",
+    "convert": "turn a trained network into a KernelDNA network that computes nearly the same",
     "recipes": "list the recipes, or copy one into your folder",
     "compare": "compare the accuracy of networks over seeds",
     "report": "write one HTML page of benchmarks, accuracies and CKA grids",

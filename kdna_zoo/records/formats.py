@@ -9,13 +9,14 @@ RECORD_FORMAT = 1  # of the record that training leaves under ``checkpoint["kdna
 RESULT, RESULT_FORMAT = "result.json", 1  # what a finished run leaves in its folder
 MANIFEST_FORMAT = 1  # of weights.json
 
-BENCH, LOADERS, COMPARE, CKA = (
+BENCH, LOADERS, COMPARE, CKA, CONVERT = (
     "kdna-zoo bench",
     "kdna-zoo bench --data",
     "kdna-zoo compare",
     "kdna-zoo cka",
+    "kdna-zoo convert",
 )
-VERSIONS = {BENCH: 1, LOADERS: 1, COMPARE: 1, CKA: 1}
+VERSIONS = {BENCH: 1, LOADERS: 1, COMPARE: 1, CKA: 1, CONVERT: 1}
 
 
 def mark(kind: str) -> dict[str, Any]:

@@ -63,6 +63,7 @@ def render_card(trained: TrainedModel, about: Release) -> str:
         parameters=sum(parameter.numel() for parameter in trained.model.parameters()),
         demonstration=_is_demonstration(record),
         seed="not set" if record.run.seed is None else record.run.seed,
+        conversion=about.conversion,
         validate=_validate_command(record, name, about.repo_id),
         source=f"hf-hub:{about.repo_id}" if about.repo_id else "local-dir:.",
         version=record.run.versions.get("kdna_zoo", "unknown"),
@@ -83,12 +84,16 @@ def card_data(record: Record, about: Release) -> ModelCardData:
         pipeline_tag=TASK,
         tags=[TASK, "timm", "kdna-zoo"],
         license=about.license,
-        datasets=[record.data.hub_id] if record.data.hub_id else record.data.sources or None,
+        datasets=None if about.conversion else _datasets(record),
         metrics=["accuracy"] if results else None,
         model_name=release_name(record, about.tag) if results else None,
         eval_results=results,
         **(based if record.base_model else {}),
     )
+
+
+def _datasets(record: Record) -> list[str] | None:
+    return [record.data.hub_id] if record.data.hub_id else record.data.sources or None
 
 
 def accuracies(record: Record) -> dict[str, float]:

@@ -5,12 +5,13 @@
     recipe.yaml                      the resolved configuration that trained it, if it had one
     metrics.json                     its figures, and on what they were measured
     LICENSE                          that of the weights
+    conversion.png                   of a converted network: what each step and layer cost
 
 `write_files` fills a given folder; `write_folder` puts a whole one at a place on this machine.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from os import PathLike
 from pathlib import Path
@@ -28,8 +29,11 @@ from kdna_zoo.release.options import Release
 from kdna_zoo.release.portable import portable
 from kdna_zoo.release.timm_format import export_timm
 
-FILES = ("LICENSE", "README.md", "config.json", "metrics.json", "model.safetensors", "recipe.yaml")
-
+FILES = (
+    *("LICENSE", "README.md", "config.json", "metrics.json", "model.safetensors", "recipe.yaml"),
+    "conversion.png",
+)
+OPTIONAL = ("recipe.yaml", "conversion.png")  # of a run from the command line; of a conversion
 
 Measure = Callable[[Path], Measured]
 PLAIN = Release()
@@ -82,7 +86,7 @@ def write_target(
     target = Path(folder).resolve()
     try:
         with replaced_folder(target) as fresh:
-            _check_target(target, overwrite)
+            check_target(target, overwrite)
             write(fresh)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {target}: {error}") from error
@@ -90,12 +94,12 @@ def write_target(
 
 
 def check_folder(folder: Path) -> None:
-    """Check that a folder holds the files of a release; a run without a recipe has none.
+    """Check that a folder holds the files of a release, but for those that not each has.
 
     Raises:
         UserError: If not.
     """
-    missing = [n for n in FILES if n != "recipe.yaml" and not (folder / n).is_file()]
+    missing = [n for n in FILES if n not in OPTIONAL and not (folder / n).is_file()]
     if missing:
         raise UserError(
             f"{folder} is no published folder: it lacks {', '.join(missing)}. Make one with"
@@ -110,6 +114,8 @@ def write_files(
     trained = _portable_run(trained)
     record, license = trained.record, about.license
     about = replace(about, tag=about.tag or release_tag(record))
+    if about.conversion:
+        about = replace(about, conversion=_portable_conversion(about.conversion))
     export_timm(trained.model, record, folder, str(about.tag), license, about.half)
     if measure:
         about = replace(about, measured=measure(folder))
@@ -117,7 +123,9 @@ def write_files(
         trained = replace(trained, record=record)
     if record.run.recipe:
         _write(folder / "recipe.yaml", record.run.recipe)
-    _write(folder / "LICENSE", license_text(license, record.data.name, record.data.license))
+    source = about.conversion["source"]["name"] if about.conversion else None
+    data = record.data
+    _write(folder / "LICENSE", license_text(license, data.name, data.license, source))
     write_about(trained, folder, about)
 
 
@@ -135,6 +143,12 @@ def _portable_run(trained: TrainedModel) -> TrainedModel:
     )
     run = replace(run, command=command, recipe=recipe, recipes=recipes, arguments=arguments)
     return replace(trained, record=replace(trained.record, run=run))
+
+
+def _portable_conversion(conversion: Mapping[str, Any]) -> dict[str, Any]:
+    source = conversion["source"]
+    named = {**source, "name": portable(source["name"])}
+    return {**conversion, "source": named, "command": portable(conversion["command"])}
 
 
 def _write(path: Path, text: str) -> None:
@@ -156,13 +170,18 @@ def _figures(trained: TrainedModel, about: Release) -> dict[str, Any]:
         "seeds": asdict(about.seeds) if about.seeds else None,
         "control": asdict(about.control) if about.control else None,
         "precision": "float16" if about.half else "float32",
+        **({"conversion": dict(about.conversion)} if about.conversion else {}),
         "data": data,
         "run": run,
     }
 
 
-def _check_target(target: Path, overwrite: bool) -> None:
-    """Make sure that nothing is replaced but a release, and that only when asked for."""
+def check_target(target: Path, overwrite: bool) -> None:
+    """Make sure that nothing is replaced but a release, and that only when asked for.
+
+    Raises:
+        UserError: If something is in the way.
+    """
     if not target.exists():
         return
     if not target.is_dir():

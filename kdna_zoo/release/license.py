@@ -24,21 +24,28 @@ def checked_license(license: str) -> str:
     return identifier
 
 
-def license_text(license: str, data_name: str, data_license: str | None) -> str:
+def license_text(
+    license: str, data_name: str, data_license: str | None, source: str | None = None
+) -> str:
     """Return the LICENSE file of a release.
 
     Args:
         license: Identifier of the weights' licence.
         data_name: What the weights were trained on.
         data_license: Its licence, where known.
+        source: The weights that these were converted from; None: these were trained.
     """
     notice = (
         f"The weights in this folder are under the licence {license}"
         f" (https://huggingface.co/docs/hub/repositories-licenses).\n"
-        f"They were trained on {' '.join(data_name.split())}, whose licence is"
-        f" {data_license or 'not recorded'}.\n"
+        + (
+            f"They were converted from {source}, whose licence they take over.\n"
+            if source
+            else f"They were trained on {' '.join(data_name.split())}, whose licence is"
+            f" {data_license or 'not recorded'}.\n"
+        )
     )
-    own = _own_text() if license == DEFAULT_LICENSE else ""
+    own = _own_text() if license == DEFAULT_LICENSE and source is None else ""
     return f"{notice}\n{own}" if own else notice
 
 

@@ -1,7 +1,9 @@
 """What the publisher adds to a trained network: names, choices and further measurements."""
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.records.record import Measured, Record
@@ -45,6 +47,8 @@ class Release:
         measured: Figures of the written files; empty: those of the training.
         seeds: The same network trained with several seeds.
         control: The equal-depth network with kernels of its own, by the same recipe.
+        conversion: Of a converted network that was not trained: its source, and what each step left
+            (`ConversionReport.to_dict` of kdna_zoo.conversion).
     """
 
     tag: str | None = None
@@ -54,6 +58,7 @@ class Release:
     measured: Measured = field(default_factory=Measured)
     seeds: Series | None = None
     control: Series | None = None
+    conversion: Mapping[str, Any] | None = None
 
 
 def make_series(title: str, records: list[Record], before: Series | None = None) -> Series | None:

@@ -122,4 +122,5 @@ def _about(config: dict[str, Any], figures: dict[str, Any], record: Record) -> R
         measured=measured,
         seeds=seeds,
         control=control,
+        conversion=figures.get("conversion"),
     )

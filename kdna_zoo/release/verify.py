@@ -15,7 +15,7 @@ from kdna_zoo.models.fetch import what_is_wrong, what_is_wrong_with_config
 from kdna_zoo.models.published import CONFIG, read_config, what_differs
 from kdna_zoo.models.weights import FILE, PublishedWeights, known_weights
 from kdna_zoo.paths import checkout, published_folder
-from kdna_zoo.release.folder import FILES
+from kdna_zoo.release.folder import FILES, OPTIONAL
 from kdna_zoo.release.timm_format import check_finite
 
 
@@ -60,7 +60,7 @@ def _folder(name: str, weights: PublishedWeights) -> Finding:
         lost = _lost(top / "hub" / name, weights) if top else None
         note = "sha256" if lost else "no such folder in this installation"
         return Finding(name, f"hub/{name}", lost, note)
-    missing = ", ".join(f for f in FILES if f != "recipe.yaml" and not (folder / f).is_file())
+    missing = ", ".join(f for f in FILES if f not in OPTIONAL and not (folder / f).is_file())
     problem = (
         (f"it lacks {missing}. {_get_again(name)}" if missing else "")
         or what_is_wrong(folder / FILE, weights)

@@ -18,7 +18,6 @@ from typing import Any, Literal, TypeVar, cast, get_args
 
 import torch
 from timm.layers import Conv2dSame
-from timm.models import get_notrace_functions, get_notrace_modules
 from timm.utils.model import reparameterize_model
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -27,6 +26,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from kdna_zoo.errors import UserError
 from kdna_zoo.layers import ChannelAttention, Child, ChildConv2d, fold_batch_norm
 from kdna_zoo.sharing.apply import WAYS_TO_MERGE
+from kdna_zoo.sharing.tracing import NetworkTracer
 
 Keep = Literal["speed", "size"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -109,7 +109,7 @@ def _seal(model: nn.Module, path: str) -> None:
     """Put a trace of a block in its place, which computes the same and has no means to merge."""
     block = model.get_submodule(path)
     try:
-        graph = _Tracer().trace(block)
+        graph = NetworkTracer().trace(block)
     except Exception:  # stays what it is, as all of a network that cannot be traced
         return
     model.set_submodule(path, fx.GraphModule(block, graph, type(block).__name__))
@@ -156,7 +156,7 @@ def _followed_by_norm(model: nn.Module) -> dict[str, str]:
     if not any(isinstance(module, _BatchNorm) for module in model.modules()):
         return {}
     try:
-        graph = _Tracer().trace(model)
+        graph = NetworkTracer().trace(model)
     except Exception as error:  # a trace runs the network's own code, which may raise anything
         raise UserError(
             f"cannot fold the batch norms, because this network cannot be traced ({error}); "
@@ -180,16 +180,3 @@ def _followed_by_norm(model: nn.Module) -> dict[str, str]:
         for a, b in pairs.items()
         if calls.count(a) == calls.count(b) == 1 and reads.isdisjoint((a, b))
     }
-
-
-class _Tracer(fx.Tracer):
-    """Traces down to convolutions, norms and child layers; leaves alone what timm does."""
-
-    def __init__(self) -> None:
-        functions: Any = get_notrace_functions  # not annotated in timm
-        modules: Any = get_notrace_modules
-        super().__init__(autowrap_functions=tuple(functions()))
-        self.leaves = (_BatchNorm, Child, *modules())
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, self.leaves) or super().is_leaf_module(m, module_qualified_name)

@@ -15,12 +15,14 @@ from timm.data.config import resolve_model_data_config
 from kdna_zoo.errors import RunError, UserError
 from kdna_zoo.records.record import parse_record
 from kdna_zoo.release.checkpoint import TrainedModel
-from kdna_zoo.release.folder import FILES, write_folder
+from kdna_zoo.release.folder import FILES, OPTIONAL, write_folder
 from kdna_zoo.release.options import Release
 
 from .support import ARCH, LABELS, SIZE, contents, logits, make_record
 
 WithRecord = Callable[..., TrainedModel]
+
+OF_A_RUN = set(FILES) - {"conversion.png"}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ def trained_as(arch: str, **arguments: Any) -> TrainedModel:
 
 
 def test_files(published: Path) -> None:
-    assert sorted(path.name for path in published.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in published.iterdir()) == sorted(OF_A_RUN)
 
 
 def test_timm_loads_identical_logits(published: Path, trained: TrainedModel) -> None:
@@ -160,14 +162,14 @@ def test_preprocessing_that_timm_resolves_otherwise(
 def test_run_without_a_recipe(with_record: WithRecord, tmp_path: Path) -> None:
     trained = with_record(run={**make_record()["run"], "recipe": None})
     folder = write_folder(trained, tmp_path / "x")
-    assert contents(folder).keys() == set(FILES) - {"recipe.yaml"}
+    assert contents(folder).keys() == set(FILES) - {*OPTIONAL}
     write_folder(trained, folder, overwrite=True)
 
 
 def test_empty_folder_and_new_parents(trained: TrainedModel, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert contents(write_folder(trained, tmp_path / "empty")).keys() == set(FILES)
-    assert contents(write_folder(trained, tmp_path / "a" / "b")).keys() == set(FILES)
+    assert contents(write_folder(trained, tmp_path / "empty")).keys() == OF_A_RUN
+    assert contents(write_folder(trained, tmp_path / "a" / "b")).keys() == OF_A_RUN
 
 
 def test_relative_path_and_link(

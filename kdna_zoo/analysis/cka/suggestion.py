@@ -15,80 +15,17 @@ children that are not needed for the saving become their own again, the least si
 from collections import defaultdict
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from kdna_zoo.analysis.cka.cka import Cka
 from kdna_zoo.errors import UserError, did_you_mean
 from kdna_zoo.layers import NormName
-from kdna_zoo.sharing import PlanError, Share, SharingPlan
+from kdna_zoo.sharing import PlanError, SharingPlan
 from kdna_zoo.sharing.apply import SharesKernels
 from kdna_zoo.sharing.candidates import alike, choose_reduction, roles_of, saved_by
 from kdna_zoo.sharing.fitting import layers_to_share
+from kdna_zoo.sharing.greedy import Group, check_saving, fill
 from kdna_zoo.sharing.stages import Stages
-
-
-class Group:
-    """Layers that can share among themselves, and which of them are children so far.
-
-    Args:
-        paths: Module paths, in the network's order.
-        similarity: CKA of each pair, (layers, layers).
-        saved: Parameters that each child saves.
-        reduction: Bottleneck ratio r of each child.
-    """
-
-    def __init__(self, paths: list[str], similarity: Tensor, saved: int, reduction: int) -> None:
-        self.paths, self.saved, self.reduction = paths, saved, reduction
-        self._similarity: list[list[float]] = similarity.tolist()
-        self._children: set[int] = set()
-        self._settle(set())
-
-    @property
-    def most(self) -> int:
-        """Parameters saved if the last takes all others."""
-        return self.saved * (len(self.paths) - 1)
-
-    @property
-    def shares(self) -> list[tuple[float, Share]]:
-        """The shares so far, each with the CKA of its two layers."""
-        return [
-            (self._similarity[c][p], Share(self.paths[c], self.paths[p], self.reduction))
-            for c, p in self._pairs.items()
-        ]
-
-    def take(self) -> None:
-        """Make a child of the layer that `similarity` is about."""
-        self._settle(self._children | {self._next[1]})
-
-    @property
-    def similarity(self) -> float:
-        """CKA of the least similar pair that the next child would make; -inf if there is none."""
-        return self._next[0]
-
-    def give_back(self, child: str) -> None:
-        """Let a child keep its own kernel after all."""
-        self._settle(self._children - {self.paths.index(child)})
-
-    def _settle(self, children: set[int]) -> None:
-        self._children, self._pairs = children, self._attach(children)
-        self._next = max(
-            (self._cost(layer), -layer) for layer in range(len(self.paths)) if layer not in children
-        )
-        self._next = self._next[0], -self._next[1]  # of equal ones the first
-
-    def _attach(self, children: set[int]) -> dict[int, int]:
-        """Give each child the most similar parent after it; of equal ones the next."""
-        parents = [layer for layer in range(len(self.paths)) if layer not in children]
-        return {
-            child: max((p for p in parents if p > child), key=self._similarity[child].__getitem__)
-            for child in sorted(children)
-        }
-
-    def _cost(self, layer: int) -> float:
-        if layer == len(self.paths) - 1:
-            return float("-inf")
-        pairs = self._attach(self._children | {layer}).items()
-        return min(self._similarity[c][p] for c, p in pairs - self._pairs.items())
 
 
 def suggest_plan(
@@ -120,17 +57,8 @@ def suggest_plan(
     """
     groups = _groups(cka, model, across_roles, (reduction, wide_reduction), norm)
     total = sum(p.numel() for p in model.parameters())
-    _check_saving(saving, sum(group.most for group in groups), total, across_roles)
-    saved = 0
-    while saved < saving * total:
-        group = max(groups, key=lambda g: (g.similarity, g.saved))
-        group.take()
-        saved += group.saved
-    found = [(cka, share, group) for group in groups for cka, share in group.shares]
-    for _, share, group in sorted(found, key=lambda item: item[0]):
-        if saved - group.saved >= saving * total:
-            group.give_back(share.child)
-            saved -= group.saved
+    check_saving(saving, groups, total, across_roles)
+    fill(groups, saving * total)
     order = {path: index for index, path in enumerate(cka.rows)}
     shares = [share for group in groups for _, share in group.shares]
     return SharingPlan(tuple(sorted(shares, key=lambda share: order[share.child])), norm)
@@ -179,15 +107,3 @@ def _groups(
             places = torch.tensor([index[path] for path in paths])
             groups.append(Group(paths, cka.matrix[places][:, places], saved, r))
     return groups
-
-
-def _check_saving(saving: float, most: int, total: int, across_roles: bool) -> None:
-    if not 0 < saving < 1:
-        raise UserError(f"a saving is a part of the parameters, between 0 and 1; got {saving}")
-    if most < saving * total:
-        roles = "" if across_roles else ", or let layers of different roles share (across roles)"
-        raise UserError(
-            f"a saving of {saving:.1%} cannot be met: the most that these layers can save is "
-            f"{most / total:.2%} ({most:,} of {total:,} parameters), each group of one stage, role "
-            f"and shape sharing one kernel; ask for less{roles}"
-        )
