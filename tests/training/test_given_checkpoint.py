@@ -32,6 +32,11 @@ SLURM = {
 }
 
 
+def long(word: str) -> Any:
+    """A word that is like the others and is tried with them, where there is time."""
+    return pytest.param(word, marks=pytest.mark.integration)
+
+
 class Malice:
     """An object that makes a file when it is unpickled."""
 
@@ -89,7 +94,7 @@ def flip_a_bit(path: Path) -> str:
 
 
 @pytest.mark.parametrize("subcommand", EVALUATIONS)
-@pytest.mark.parametrize("word", ["last", "best", "hpc"])
+@pytest.mark.parametrize("word", ["last", long("best"), long("hpc")])
 def test_a_word_finds_the_newest_run(subcommand: str, word: str, runs: Path) -> None:
     """An older run has other weights; the newest has none yet."""
     shutil.copytree(runs / "version_0", runs / "version_1")
@@ -130,7 +135,7 @@ def test_a_run_begins_from_a_file(runs: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("subcommand", ["fit", *EVALUATIONS])
-@pytest.mark.parametrize("word", ["last", "hpc", "best", "path", "slurm"])
+@pytest.mark.parametrize("word", ["path", *map(long, ("last", "hpc", "best", "slurm"))])
 def test_no_checkpoint_runs_code(
     subcommand: str,
     word: str,
@@ -183,6 +188,7 @@ def test_slurm_has_nothing_evaluated_unasked(
     assert "hpc_ckpt_1.ckpt is the state of a job that SLURM was to requeue" in said
 
 
+@pytest.mark.integration
 def test_a_flipped_bit_is_passed_over_and_said(runs: Path) -> None:
     """The run goes on from the checkpoint before it."""
     part = flip_a_bit(checkpoint(runs))

@@ -18,6 +18,8 @@ from tests.training.test_faults import checkpoints, step_of
 from tests.training.test_resume import assert_same
 from tests.training.test_resume import last as last_checkpoint
 
+pytestmark = pytest.mark.integration
+
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by signal 15"}
 SILENT = ("Traceback", "KeyboardInterrupt", "Detected")

@@ -59,6 +59,7 @@ def test_a_logger_is_added(option: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.integration
 def test_a_run_with_another_logger_is_resumed_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

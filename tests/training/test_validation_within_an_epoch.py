@@ -13,6 +13,8 @@ from lightning.pytorch.callbacks import Callback
 from tests.training.killed import arguments, run, signalled
 from tests.training.test_resume import assert_same, assert_same_run, last, rows
 
+pytestmark = pytest.mark.integration
+
 OFTEN = ("--trainer.val_check_interval=2", "--last_checkpoint.every_n_train_steps=1", "--resume")
 
 
