@@ -67,7 +67,7 @@ def check_parses(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert (ROOT / f"{arguments[1].replace('.', '/')}.py").exists(), words
         return
     if arguments[0].startswith(cli.COMPLETION):
-        return  # tests/training/test_completion.py runs it, which takes long
+        return  # tests/training/command/test_completion.py runs it, which takes long
     if arguments[0] not in cli.TRAINING:
         assert program == "kdna-zoo"
         assert cli.make_parser().parse_args(arguments).run

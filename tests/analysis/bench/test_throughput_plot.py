@@ -8,7 +8,7 @@ from kdna_zoo.analysis.bench.cases import BenchmarkCase, Setting
 from kdna_zoo.analysis.bench.comparison import Comparison, Result
 from kdna_zoo.analysis.bench.plot import COLOURS, draw_throughput, pareto_front
 from kdna_zoo.analysis.bench.timing import Times
-from tests.training.test_plots import pixels_of
+from tests.training.logging.test_plots import pixels_of
 
 
 def comparison(points: dict[tuple[str, str], tuple[int, float]]) -> Comparison:

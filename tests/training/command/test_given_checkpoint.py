@@ -16,8 +16,8 @@ from kdna_zoo.errors import UserError
 from kdna_zoo.records.checkpoints import open_checkpoint
 from kdna_zoo.training.command import cli as command
 from tests.training.killed import STEPS_PER_EPOCH, arguments, run
+from tests.training.resume.test_resume import assert_same
 from tests.training.support import TINY
-from tests.training.test_resume import assert_same
 
 EVALUATIONS = ("validate", "test", "predict")
 SLURM = {

@@ -41,8 +41,8 @@ class Service(Logger):
         pass
 
 
-ADDED = "--trainer.logger+=tests.training.test_loggers.Service"
-GIVEN = "--trainer.logger=tests.training.test_loggers.Service"
+ADDED = "--trainer.logger+=tests.training.logging.test_loggers.Service"
+GIVEN = "--trainer.logger=tests.training.logging.test_loggers.Service"
 
 
 @pytest.mark.parametrize("option", [ADDED, GIVEN])
