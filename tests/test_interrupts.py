@@ -53,6 +53,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "version_0" / "checkpoints" / "last.ckpt"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("part", ["model.safetensors", "metrics.json", "README.md"])
 def test_publishing_into_a_folder(
@@ -71,6 +72,7 @@ def test_publishing_into_a_folder(
     assert run(line) == 0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "line",
     [
@@ -92,6 +94,7 @@ def test_what_a_command_writes_is_whole_or_not_there(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.integration
 def test_quickstart_names_its_folder(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     line = ["quickstart", "--to", str(tmp_path)]
     assert struck(line, signal.SIGINT, "run.json") == 130

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "kdna_zoo"
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "kdna_zoo"
 BASE = {  # files at the top: no room, and importing none but each other
     *("errors", "version", "paths", "atomic", "names", "finite", "hub_errors", "printable"),
     *("interrupts", "tracebacks", "user_modules", "waiting"),
@@ -26,6 +27,7 @@ ALLOWED = {  # what the files of each room may import from the others
     | {"conversion", "release", *BASE},
 }
 CORE = {"layers", "sharing", "peers", "models", "conversion"}  # what `import kdna_zoo` pulls in
+APART = ("docs", "hub")  # folders of tests that belong to no room
 HEAVY = {"lightning", "datasets", "matplotlib", "torchmetrics", "jsonargparse", "rich"}
 
 
@@ -87,3 +89,27 @@ def test_no_room_imports_another_in_a_circle() -> None:
 def test_records_need_torch_and_the_standard_library_alone(path: Path) -> None:
     others = {name.split(".")[0] for name in imports(path)}
     assert others <= {*sys.stdlib_module_names, "torch", "kdna_zoo"}
+
+
+def rooms(top: Path, files: str) -> set[str]:
+    """Every folder under one that holds such files, rooms within rooms too."""
+    found = (path for path in top.rglob(files) if path.name != "__init__.py")
+    return {path.parent.relative_to(top).as_posix() for path in found}
+
+
+def test_tests_lie_as_the_package_does() -> None:
+    theirs = {room for room in rooms(TESTS, "test_*.py") if room.split("/")[0] not in APART}
+    assert theirs == rooms(PACKAGE, "*.py")
+
+
+@pytest.mark.parametrize(
+    "room", sorted({r.split("/")[0] for r in rooms(PACKAGE, "*.py") if "/" in r})
+)
+def test_a_test_of_one_room_within_lies_there(room: str) -> None:
+    """What belongs to a room as a whole, or to several rooms within, lies in the room itself."""
+    within = {path.name for path in (PACKAGE / room).iterdir() if (path / "__init__.py").exists()}
+    for path in (TESTS / room).glob("test_*.py"):
+        ours = [name.split(".")[1:] for name in imports(path) if name.startswith("kdna_zoo.")]
+        tested = [parts for parts in ours if parts[0] == room and parts[1:] != ["command"]]
+        named = {parts[1] if parts[1:] and parts[1] in within else room for parts in tested}
+        assert len(named) != 1 or named == {room}, f"{path.name} belongs to {room}/{named}"

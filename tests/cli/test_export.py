@@ -93,6 +93,7 @@ def test_name_of_the_file_by_default(
     assert names == ["published.safetensors", "test_kdna_resnet-speed.safetensors"]
 
 
+@pytest.mark.integration
 def test_one_batch_size_of_the_users_choice(tmp_path: Path) -> None:
     file = tmp_path / "four.pt2"
     options = ["--batch", "4", "--img-size", "32", "--to", str(file)]

@@ -38,6 +38,7 @@ def test_onnx_of_a_peer_is_for_one_batch_size(
     assert error.count("\n") == 1
 
 
+@pytest.mark.integration
 def test_a_peer_with_a_batch_size_is_written(tmp_path: Path) -> None:
     file = tmp_path / "a.onnx"
     options = ["--format", "onnx", "--batch", "2", "--img-size", "32", "--to", str(file)]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import timm
 import torch
 from safetensors import safe_open
@@ -30,6 +31,7 @@ def test_safetensors_say_what_they_are_of(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.integration
 def test_an_onnx_file_says_what_it_takes_and_gives(tmp_path: Path) -> None:
     import onnxruntime
 
@@ -53,6 +55,7 @@ def test_an_onnx_file_says_what_it_takes_and_gives(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.integration
 def test_a_pt2_file_says_the_same(tmp_path: Path) -> None:
     file, told = tmp_path / "a.pt2", {"metadata.json": ""}
     published = tmp_path / "published"

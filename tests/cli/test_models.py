@@ -16,6 +16,7 @@ def parameters(name: str, **args: Any) -> int:
     return sum(p.numel() for p in timm.create_model(name, **args).parameters())
 
 
+@pytest.mark.integration
 def test_every_network_has_its_row(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     header, _, *rows = capsys.readouterr().out.splitlines()

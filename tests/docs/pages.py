@@ -26,6 +26,7 @@ given() { printf '%q ' "$@" >>"$LOG"; echo >>"$LOG"; }
 srun() { "$@"; }
 torchrun() { while [ "$1" != kdna_zoo.cli ]; do shift; done; shift; given kdna-zoo "$@"; }
 python() { given python "$@"; }
+bash() { [ -f "$ROOT/$1" ]; }
 """
 
 
@@ -48,7 +49,7 @@ def commands(page: Path, log: Path) -> list[list[str]]:
     shell = shutil.which("bash")
     if shell is None:
         pytest.skip("needs bash")
-    nothing_else = {"PATH": "", "LOG": str(log)}
+    nothing_else = {"PATH": "", "LOG": str(log), "ROOT": str(ROOT)}
     subprocess.run([shell, "-c", script], check=True, env=nothing_else, cwd=log.parent)
     lines = dict.fromkeys(log.read_text(encoding="utf-8").splitlines())
     return [shlex.split(line) for line in lines]
@@ -67,7 +68,7 @@ def check_parses(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
         assert (ROOT / f"{arguments[1].replace('.', '/')}.py").exists(), words
         return
     if arguments[0].startswith(cli.COMPLETION):
-        return  # tests/training/test_completion.py runs it, which takes long
+        return  # tests/training/command/test_completion.py runs it, which takes long
     if arguments[0] not in cli.TRAINING:
         assert program == "kdna-zoo"
         assert cli.make_parser().parse_args(arguments).run

@@ -1,12 +1,14 @@
-"""The networks of the contract, each built once for all its tests."""
+"""The networks of the contract, each built once for all its tests; the large ones take longer."""
 
 import pytest
 from torch import nn
 
-from tests.models.support import NAMES, create, shapes_only
+from tests.models.support import NAMES, TINY, create, shapes_only
+
+LARGE = [pytest.param(name, marks=pytest.mark.integration) for name in NAMES if name not in TINY]
 
 
-@pytest.fixture(scope="session", params=NAMES)
+@pytest.fixture(scope="session", params=[*TINY, *LARGE])
 def model(request: pytest.FixtureRequest) -> nn.Module:
     """A network in eval mode, shared by all tests: leave it as it is, or change a copy."""
     return create(request.param)

@@ -1,9 +1,9 @@
 """What the contract over all registered networks needs: their names, their bases, their inputs.
 
 The contract is in the files ``test_contract_*.py``, each point a test, over every name in timm's
-registry. What one network, built once, can show is tested on all of them. What builds networks of
-its own, compiles or exports takes longer: it is tested on the tiny ``test_kdna_*`` by default and
-on all of them with ``pytest -m slow tests/models``.
+registry: by default over the tiny ``test_kdna_*``. What one network, built once, can show is tested
+on all of them with ``-m integration``; what builds networks of its own, compiles or exports takes
+longer, and is tested on all of them with ``-m slow``.
 """
 
 import functools

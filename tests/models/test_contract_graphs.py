@@ -85,6 +85,7 @@ def exported(name: str) -> tuple[nn.Module, ExportedProgram]:
     return model, program
 
 
+@pytest.mark.integration
 @on_each_at_length
 def test_exports_with_a_dynamic_batch(exported: tuple[nn.Module, ExportedProgram]) -> None:
     model, program = exported

@@ -35,6 +35,10 @@ NAMES = [*timm.list_models(module="kdna_peers"), *timm.list_models(module="kdna_
 TINY = [name for name in NAMES if name.startswith("test_")]
 
 on_each = pytest.mark.parametrize("name", NAMES)
+on_each_at_length = pytest.mark.parametrize(
+    "name",
+    [n if n in TINY else pytest.param(n, marks=pytest.mark.integration) for n in NAMES],
+)
 on_tiny = pytest.mark.parametrize("name", TINY)
 
 
@@ -51,15 +55,14 @@ def test_docstring_states_the_count_and_the_limit(name: str) -> None:
         assert int(stated[1].replace(",", "")) == parameters(shapes_only(name))
 
 
-@on_each
+@on_each_at_length
 def test_built_on_the_meta_device_with_other_classes_and_channels(name: str) -> None:
     model: Any = shapes_only(name, num_classes=7, in_chans=1)
     assert model(torch.empty(2, 1, 224, 224, device="meta")).shape == (2, 7)
     assert timm.is_model(model.base_arch)
 
 
-@pytest.mark.integration
-@on_each
+@on_each_at_length
 def test_each_stage_as_in_the_base(name: str) -> None:
     model: Any = shapes_only(name, features_only=True)
     whole: Any = shapes_only(name)

@@ -263,6 +263,7 @@ def test_md_and_fenced() -> None:
     assert fenced("a ```` b", "bash") == "`````bash\na ```` b\n`````"
 
 
+@pytest.mark.integration
 def test_usage_works_as_pasted(trained: TrainedModel, tmp_path: Path) -> None:
     """Runs the card's own code in a new Python, in the published folder, on a picture."""
     folder = write_folder(trained, tmp_path / "x")

@@ -19,6 +19,11 @@ from kdna_zoo.sharing.deploy import Keep
 NAMES = timm.list_models(["kdna_*", "test_kdna_*"])
 TINY = timm.list_models("test_kdna_*")
 
+on_each = pytest.mark.parametrize(
+    "name",
+    [n if n in TINY else pytest.param(n, marks=pytest.mark.integration) for n in NAMES],
+)
+
 
 def trained(name: str, size: int = 64) -> tuple[nn.Module, Tensor]:
     """A network with statistics and adapters far from their start, and images for it."""
@@ -40,7 +45,7 @@ def pointwise(model: nn.Module) -> bool:
     return any(isinstance(m, Child) and m.parent.weight[0, 0].numel() == 1 for m in model.modules())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@on_each
 def test_speed_bakes_and_folds_everything(name: str) -> None:
     model, x = trained(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -51,7 +56,7 @@ def test_speed_bakes_and_folds_everything(name: str) -> None:
     assert all(torch.equal(before[key], after[key]) for key in before), "the model is left alone"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@on_each
 def test_size_keeps_pointwise_parents_shared(name: str) -> None:
     model, x = trained(name)
     if not pointwise(model):
@@ -65,7 +70,7 @@ def test_size_keeps_pointwise_parents_shared(name: str) -> None:
     assert sum(p.numel() for p in fused.parameters()) < with_own
 
 
-@pytest.mark.parametrize("name", NAMES)
+@on_each
 def test_timms_own_reparameterize_gives_the_same(name: str) -> None:
     model, x = trained(name)
     assert difference(reparameterize_model(model), model, x) < 1e-5

@@ -16,6 +16,7 @@ ONE = "--model.arch_args.in_chans=1"
 THREE_MEANS = ("--data.mean=[0.2, 0.3, 0.4]", "--data.std=[0.1, 0.2, 0.3]")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "mean"),
     [
@@ -38,6 +39,7 @@ def test_grey_just_works(options: list[str], mean: float, tmp_path: Path) -> Non
     assert images.shape[1] == 1
 
 
+@pytest.mark.integration
 def test_what_was_trained_on_grey_images_goes_on(tmp_path: Path) -> None:
     """Evaluated, published and loaded back, with all three channels' mean in its own."""
     run = fit(tmp_path, *SHORT, GREY)
@@ -52,6 +54,7 @@ def test_what_was_trained_on_grey_images_goes_on(tmp_path: Path) -> None:
     assert main([*back, "--trainer.accelerator=cpu", "--trainer.limit_val_batches=1"]) == 0
 
 
+@pytest.mark.integration
 def test_a_grey_student_of_a_coloured_teacher(tmp_path: Path) -> None:
     teacher = "--model.distillation.teacher=kdna_mobilenetv2_050.fmnist"
     run = fit(tmp_path, *SHORT, GREY, teacher)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from kdna_zoo.errors import UserError
+from tests.training.command.test_starts import make_pictures
 from tests.training.support import fit
-from tests.training.test_starts import make_pictures
 
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--data.batch_size=8")
 

@@ -69,6 +69,7 @@ def test_a_network_changed_by_share_kernels(tmp_path: Path) -> None:
     assert_published_as_trained(tmp_path / "a.ckpt", tmp_path / "published")
 
 
+@pytest.mark.integration
 def test_a_users_own_name_and_its_base_are_two_networks(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_users_own_name_and_its_base_are_two_networks(
     assert_published_as_trained(checkpoint, tmp_path / "published")
 
 
+@pytest.mark.integration
 def test_any_network_by_the_command_line(tmp_path: Path) -> None:
     """Its plan is recorded as it was made, so that it stays when `auto_plan` changes."""
     options = ("--model.arch=any_kdna", f"--model.arch_args.base={BASE}")

@@ -13,8 +13,8 @@ import torch
 
 from kdna_zoo.training.command import cli as command
 from tests.training.killed import signalled
+from tests.training.resume.test_resume import assert_same
 from tests.training.support import TINY
-from tests.training.test_resume import assert_same
 from tests.training.two_ranks import DDP, finish, start
 
 pytestmark = pytest.mark.integration

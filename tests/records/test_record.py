@@ -4,8 +4,7 @@ import pytest
 
 from kdna_zoo.errors import UserError
 from kdna_zoo.records.record import Split, parse_record
-
-from .support import LABELS, make_record
+from tests.release.support import LABELS, make_record
 
 
 def test_record_becomes_frozen_data() -> None:

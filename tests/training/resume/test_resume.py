@@ -108,7 +108,7 @@ def test_the_position_is_kept_where_the_loader_is_made_early(
 ) -> None:
     options = ["--last_checkpoint.every_n_train_steps=1", f"--data.num_workers={workers}"]
     assert run(arguments(tmp_path, *options, *signalled(8))) == -signal.SIGKILL
-    early = "--trainer.callbacks+=tests.training.test_resume.ReadsSteps"
+    early = "--trainer.callbacks+=tests.training.resume.test_resume.ReadsSteps"
     assert run(arguments(tmp_path, *options, "--resume", early)) == 0
     assert_same_run(tmp_path, whole)
 

@@ -17,7 +17,7 @@ from kdna_zoo.analysis.cka import hsic
 from kdna_zoo.analysis.cka.cka import Cka, measure_cka, read_cka
 from kdna_zoo.analysis.cka.layer_outputs import choose_layers
 from kdna_zoo.errors import UserError
-from tests.analysis.plain_cka import minibatch_cka
+from tests.analysis.cka.plain_cka import minibatch_cka
 
 
 def network(name: str = "test_kdna_resnet") -> nn.Module:

@@ -13,10 +13,12 @@ from lightning.pytorch.callbacks import Callback
 
 from kdna_zoo.cli.app import main
 from tests.training.killed import EPOCHS, STEPS_PER_EPOCH, arguments, run, signalled
+from tests.training.resume.test_faults import checkpoints, step_of
+from tests.training.resume.test_resume import assert_same
+from tests.training.resume.test_resume import last as last_checkpoint
 from tests.training.support import TINY
-from tests.training.test_faults import checkpoints, step_of
-from tests.training.test_resume import assert_same
-from tests.training.test_resume import last as last_checkpoint
+
+pytestmark = pytest.mark.integration
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 REASONS = {signal.SIGINT: "interrupted", signal.SIGTERM: "stopped by signal 15"}
@@ -49,7 +51,7 @@ class SignalIn(Callback):
 
 def signals(hook: str, number: int, times: int = 1, step: int = 0) -> list[str]:
     return [
-        "--trainer.callbacks+=tests.training.test_interrupted.SignalIn",
+        "--trainer.callbacks+=tests.training.command.test_interrupted.SignalIn",
         f"--trainer.callbacks.hook={hook}",
         f"--trainer.callbacks.number={int(number)}",
         f"--trainer.callbacks.times={times}",

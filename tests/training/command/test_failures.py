@@ -16,7 +16,7 @@ from tests.training.support import TINY
 
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1", "--data.batch_size=4")
 STOPPER = "--trainer.callbacks+=EarlyStopping"
-HERE = "--trainer.callbacks+=tests.training.test_failures."
+HERE = "--trainer.callbacks+=tests.training.command.test_failures."
 
 
 def error_of(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

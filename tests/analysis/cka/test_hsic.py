@@ -6,7 +6,7 @@ from torch import Tensor
 
 from kdna_zoo.analysis.cka import hsic
 from kdna_zoo.analysis.cka.hsic import HsicSums, gram, u_centre
-from tests.analysis.plain_cka import (
+from tests.analysis.cka.plain_cka import (
     hsic_by_formula,
     hsic_of_quadruples,
     minibatch_cka,

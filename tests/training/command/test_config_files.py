@@ -13,7 +13,7 @@ from kdna_zoo.training.command import cli as command
 from kdna_zoo.training.command.config_files import TRUSTED, check_config_files
 from tests.training.support import TINY, fit
 
-HUB = Path(__file__).parents[2] / "hub"
+HUB = Path(__file__).parents[3] / "hub"
 MODULE = "stranger_of_a_test"
 CODE = """
 from pathlib import Path

@@ -16,7 +16,7 @@ from kdna_zoo.errors import RunError
 from kdna_zoo.training.logging.loggers import MetricsFile
 from kdna_zoo.training.resume.checkpointing import SafeCheckpointIO
 from tests.training.killed import STEPS_PER_EPOCH, arguments, run
-from tests.training.test_faults import checkpoints, step_of
+from tests.training.resume.test_faults import checkpoints, step_of
 
 pytestmark = pytest.mark.integration
 

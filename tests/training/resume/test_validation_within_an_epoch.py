@@ -11,7 +11,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from tests.training.killed import arguments, run, signalled
-from tests.training.test_resume import assert_same, assert_same_run, last, rows
+from tests.training.resume.test_resume import assert_same, assert_same_run, last, rows
+
+pytestmark = pytest.mark.integration
 
 OFTEN = ("--trainer.val_check_interval=2", "--last_checkpoint.every_n_train_steps=1", "--resume")
 
@@ -30,7 +32,7 @@ class KillInValidation(Callback):
 
 
 def killed(after: int) -> list[str]:
-    name = "tests.training.test_validation_within_an_epoch.KillInValidation"
+    name = "tests.training.resume.test_validation_within_an_epoch.KillInValidation"
     return [f"--trainer.callbacks+={name}", f"--trainer.callbacks.after={after}"]
 
 

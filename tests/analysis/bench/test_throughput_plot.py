@@ -15,7 +15,7 @@ from kdna_zoo.analysis.bench.plot import (
     throughput_figure,
 )
 from kdna_zoo.analysis.bench.timing import Times
-from tests.training.test_plots import pixels_of
+from tests.training.logging.test_plots import pixels_of
 
 
 def comparison(points: dict[tuple[str, str], tuple[int, float]]) -> Comparison:

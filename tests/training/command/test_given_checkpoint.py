@@ -16,8 +16,8 @@ from kdna_zoo.errors import UserError
 from kdna_zoo.records.checkpoints import open_checkpoint
 from kdna_zoo.training.command import cli as command
 from tests.training.killed import STEPS_PER_EPOCH, arguments, run
+from tests.training.resume.test_resume import assert_same
 from tests.training.support import TINY
-from tests.training.test_resume import assert_same
 
 EVALUATIONS = ("validate", "test", "predict")
 SLURM = {
@@ -30,6 +30,11 @@ SLURM = {
     "SLURM_LOCALID": "0",
     "SLURM_NNODES": "1",
 }
+
+
+def long(word: str) -> Any:
+    """A word that is like the others and is tried with them, where there is time."""
+    return pytest.param(word, marks=pytest.mark.integration)
 
 
 class Malice:
@@ -89,7 +94,7 @@ def flip_a_bit(path: Path) -> str:
 
 
 @pytest.mark.parametrize("subcommand", EVALUATIONS)
-@pytest.mark.parametrize("word", ["last", "best", "hpc"])
+@pytest.mark.parametrize("word", ["last", long("best"), long("hpc")])
 def test_a_word_finds_the_newest_run(subcommand: str, word: str, runs: Path) -> None:
     """An older run has other weights; the newest has none yet."""
     shutil.copytree(runs / "version_0", runs / "version_1")
@@ -130,7 +135,7 @@ def test_a_run_begins_from_a_file(runs: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("subcommand", ["fit", *EVALUATIONS])
-@pytest.mark.parametrize("word", ["last", "hpc", "best", "path", "slurm"])
+@pytest.mark.parametrize("word", ["path", *map(long, ("last", "hpc", "best", "slurm"))])
 def test_no_checkpoint_runs_code(
     subcommand: str,
     word: str,
@@ -183,6 +188,7 @@ def test_slurm_has_nothing_evaluated_unasked(
     assert "hpc_ckpt_1.ckpt is the state of a job that SLURM was to requeue" in said
 
 
+@pytest.mark.integration
 def test_a_flipped_bit_is_passed_over_and_said(runs: Path) -> None:
     """The run goes on from the checkpoint before it."""
     part = flip_a_bit(checkpoint(runs))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kdna_zoo.analysis.cka.cka import Cka
 from kdna_zoo.analysis.cka.plot import MISSING, draw_cka
-from tests.training.test_plots import pixels_of
+from tests.training.logging.test_plots import pixels_of
 
 BRIGHTEST = "#fbfcbf"  # as it is drawn
 

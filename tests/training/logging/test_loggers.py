@@ -41,8 +41,8 @@ class Service(Logger):
         pass
 
 
-ADDED = "--trainer.logger+=tests.training.test_loggers.Service"
-GIVEN = "--trainer.logger=tests.training.test_loggers.Service"
+ADDED = "--trainer.logger+=tests.training.logging.test_loggers.Service"
+GIVEN = "--trainer.logger=tests.training.logging.test_loggers.Service"
 
 
 @pytest.mark.parametrize("option", [ADDED, GIVEN])
@@ -59,6 +59,7 @@ def test_a_logger_is_added(option: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [folder]
 
 
+@pytest.mark.integration
 def test_a_run_with_another_logger_is_resumed_and_compared(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,8 @@ from kdna_zoo.cli.app import main
 from kdna_zoo.training.command import cli as command
 from tests.training.support import TINY, fit, top1
 
+pytestmark = pytest.mark.integration
+
 STARTS = ("scratch", "pretrained", "fine_tuned", "local_dir", "streamed")
 PUBLISHED = "--model.arch=kdna_mobilenetv2_050"
 SHORT = ("--trainer.limit_train_batches=2", "--trainer.limit_val_batches=2", "--data.batch_size=8")

@@ -100,7 +100,7 @@ class KillWorker(Callback):
 
 
 def test_a_killed_worker_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    killer = "--trainer.callbacks+=tests.training.test_faults.KillWorker"
+    killer = "--trainer.callbacks+=tests.training.resume.test_faults.KillWorker"
     assert run(arguments(tmp_path, "--data.num_workers=2", killer)) == 1
     said = capfd.readouterr().err
     assert "kdna-zoo: a process that loads the data was killed" in said
@@ -125,7 +125,7 @@ class BreakLoss(Callback):
 def broken(folder: Path, steps: str, *more: str) -> list[str]:
     return [
         *arguments(folder, "--trainer.max_epochs=1"),
-        "--trainer.callbacks+=tests.training.test_faults.BreakLoss",
+        "--trainer.callbacks+=tests.training.resume.test_faults.BreakLoss",
         f"--trainer.callbacks.steps={steps}",
         "--last_checkpoint.every_n_train_steps=1",
         *more,
@@ -179,7 +179,7 @@ class TerminateAll(SignalAt):
 
 def test_workers_leave_signals_to_the_trainer(tmp_path: Path) -> None:
     term = f"--trainer.callbacks.number={int(signal.SIGTERM)}"
-    all_of_them = "--trainer.callbacks+=tests.training.test_faults.TerminateAll"
+    all_of_them = "--trainer.callbacks+=tests.training.resume.test_faults.TerminateAll"
     options = ("--data.num_workers=2", all_of_them, "--trainer.callbacks.step=2", term)
     assert run(arguments(tmp_path, *options)) == 143
     assert step_of(checkpoints(tmp_path) / "last.ckpt") == 3

@@ -52,7 +52,7 @@ def test_the_bar_says_the_rate_and_the_time_left(tmp_path: Path) -> None:
         "--trainer.limit_train_batches=4",
         "--trainer.limit_val_batches=1",
         "--trainer.callbacks+=kdna_zoo.training.callbacks.progress.RunProgress",
-        "--trainer.callbacks+=tests.training.test_progress.Shown",
+        "--trainer.callbacks+=tests.training.callbacks.test_progress.Shown",
     )
     assert isinstance(run.trainer.progress_bar_callback, RunProgress)
     assert Shown.checking

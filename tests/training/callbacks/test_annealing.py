@@ -43,7 +43,7 @@ def notes(run: Any) -> Note:
 
 
 def test_falls_from_30_to_1_over_the_epochs(tmp_path: Path) -> None:
-    note = "--trainer.callbacks+=tests.training.test_annealing.Note"
+    note = "--trainer.callbacks+=tests.training.callbacks.test_annealing.Note"
     epochs = "--trainer.callbacks.init_args.epochs=2"
     run = fit(tmp_path, *SHORT, epochs, note, "--trainer.max_epochs=3")
     noted = notes(run)
@@ -56,7 +56,7 @@ def test_a_resumed_run_goes_on_where_it_stood(tmp_path: Path) -> None:
         first = fit(tmp_path, *SHORT)
     assert temperatures(first.model) == {round(30 - 29 / 10, 4)}
     checkpoint = Path(first.trainer.log_dir or tmp_path) / "checkpoints" / "last.ckpt"
-    note = "--trainer.callbacks+=tests.training.test_annealing.Note"
+    note = "--trainer.callbacks+=tests.training.callbacks.test_annealing.Note"
     second = fit(tmp_path, *SHORT, note, "--trainer.max_epochs=2", f"--ckpt_path={checkpoint}")
     noted = notes(second)
     assert noted.seen[0] == {round(30 - 29 / 10, 4)}
