@@ -32,7 +32,7 @@ HELD_OUT = 2500  # training images, for choices
 TEMPERATURE, WEIGHT = 4.0, 0.9
 ABLATION: dict[str, dict[str, Any]] = {
     "parent as it is": {"match": False, "fit": False, "refine": False},
-    "+ fit to the weights": {"match": False, "refine": False, "weights_alone": True},
+    "+ fit to the weights": {"match": False, "refine": False, "fit": "weights"},
     "+ fit to the outputs": {"match": False, "refine": False},
     "+ matched channels": {"refine": False},
     "+ refined blocks": {},
@@ -235,9 +235,8 @@ def main() -> None:
     result["source"] = {"test": top1(source, data["test"])}
     result["ablation"] = {}
     for name, switches in ABLATION.items() if args.ablation else ():
-        switches = dict(switches)
-        images = None if switches.pop("weights_alone", False) else calibration
-        model = convert(source, plan, images, seed=args.seed, **{"refine": args.refine, **switches})
+        options = {"refine": args.refine, "seed": args.seed, **switches}
+        model = convert(source, plan, calibration, **options)
         result["ablation"][name] = top1(model, data["test"])
         print(name, result["ablation"][name], flush=True)
     model = convert(source, plan, calibration, refine=args.refine, seed=args.seed)
