@@ -32,7 +32,7 @@ HELD_OUT = 2500  # training images, for choices
 TEMPERATURE, WEIGHT = 4.0, 0.9
 ABLATION: dict[str, dict[str, Any]] = {
     "parent as it is": {"match": False, "fit": False, "refine": False},
-    "+ fit to the weights": {"match": False, "refine": False, "weights_alone": True},
+    "+ fit to the weights": {"match": False, "refine": False, "fit": "weights"},
     "+ fit to the outputs": {"match": False, "refine": False},
     "+ matched channels": {"refine": False},
     "+ refined blocks": {},
@@ -214,6 +214,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Path, required=True)
     args = parser.parse_args()
+    commit = git_commit()  # now: the checkout may move on while this runs
     args.to.mkdir(parents=True, exist_ok=True)
     n = (args.depth - 2) // 6
     source = ResNet(n)
@@ -232,12 +233,12 @@ def main() -> None:
         plan = suggest_plan(source, calibration, args.saving, across_roles=False)
     print(plan, flush=True)
     result: dict[str, Any] = {"depth": args.depth, "plan": plan.to_dict(), "seed": args.seed}
+    result["commit"] = commit
     result["source"] = {"test": top1(source, data["test"])}
     result["ablation"] = {}
     for name, switches in ABLATION.items() if args.ablation else ():
-        switches = dict(switches)
-        images = None if switches.pop("weights_alone", False) else calibration
-        model = convert(source, plan, images, seed=args.seed, **{"refine": args.refine, **switches})
+        options = {"refine": args.refine, "seed": args.seed, **switches}
+        model = convert(source, plan, calibration, **options)
         result["ablation"][name] = top1(model, data["test"])
         print(name, result["ablation"][name], flush=True)
     model = convert(source, plan, calibration, refine=args.refine, seed=args.seed)
@@ -249,7 +250,7 @@ def main() -> None:
     }
     print(result["source"], result["before"], flush=True)
     result["epochs"] = distil(model, source, data, args) if args.epochs else []
-    result |= {"hardware": hardware("cpu"), "versions": versions("timm"), "commit": git_commit()}
+    result |= {"hardware": hardware("cpu"), "versions": versions("timm")}
     (args.to / "result.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

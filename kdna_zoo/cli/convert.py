@@ -75,6 +75,13 @@ def add_parser(subparsers: Any) -> None:
         help="batches that blocks learn from; 0: none (default: as many as a fixed number of "
         "multiply-adds allows)",
     )
+    parser.add_argument(
+        "--fit-to",
+        choices=("outputs", "weights"),
+        default="outputs",
+        help="with images: fit to what layers give on them, or to the weights alone "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all choices at random")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", metavar="FOLDER", type=Path, required=True, help="the result")
@@ -146,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
             images.images if images else None,
             evaluate=images.evaluate if images else None,
             match=not args.no_match,
-            fit=not args.no_fit,
+            fit=False if args.no_fit else args.fit_to,
             norms=not args.no_norms,
             refine=True if args.refine is None else args.refine,
             seed=args.seed,

@@ -5,6 +5,7 @@ with one under a usual name. Nothing is kept: each pass reads them again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -49,16 +50,16 @@ class Batches:
         parameter = next(model.parameters())
         self._device, self._dtype = parameter.device, parameter.dtype
         self._channels = _channels(model)
-        self.labelled = False
+        self.labelled, self._first_batch = False, 0
 
-    @property
+    @cached_property
     def expected(self) -> int:
         """How many images there are, as far as it can be told before they are read."""
         try:
             batches = len(self._given)  # type: ignore[arg-type]
         except TypeError:
             return UNKNOWN
-        return batches * len(next(iter(self))) if batches else 0
+        return batches * self._first_batch if batches and len(self.first) else 0
 
     def __iter__(self) -> Iterator[Tensor]:
         for images, _ in self.with_labels():
@@ -75,14 +76,16 @@ class Batches:
                 None if labels is None else torch.as_tensor(labels).to(self._device),
             )
 
+    @cached_property
     def first(self) -> Tensor:
-        """Return the first image, (1, C, H, W).
+        """The first image, (1, C, H, W).
 
         Raises:
             UserError: If there is none.
         """
         for images in self:
             if len(images):
+                self._first_batch = len(images)
                 return images[:1]
         raise UserError(f"{self.title} holds no batch: give at least {FEWEST} images")
 

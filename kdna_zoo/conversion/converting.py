@@ -15,7 +15,7 @@ and 2 go by the weights alone.
 
 import copy
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -39,7 +39,7 @@ def convert(
     *,
     evaluate: Iterable[Any] | None = None,
     match: bool = True,
-    fit: bool = True,
+    fit: bool | Literal["outputs", "weights"] = True,
     norms: bool = True,
     refine: bool | int = True,
     seed: int = 0,
@@ -55,7 +55,9 @@ def convert(
             fit goes by the weights alone, and the last two steps are left out.
         evaluate: Labelled images by which accuracies are measured after each step.
         match: Whether to permute hidden channels.
-        fit: Whether to fit kernels and adapters; else each child uses its parent's kernel as it is.
+        fit: Whether to fit kernels and adapters, to the layers' ``"outputs"`` on the images, as
+            with True, or to their ``"weights"`` alone; else each child uses its parent's kernel as
+            it is.
         norms: Whether batch norms follow.
         refine: Whether blocks learn from the source's, or for how many batches; True: as many as a
             fixed number of multiply-adds allows, which is none for a large network.
@@ -73,6 +75,8 @@ def convert(
     grown = model if isinstance(model, Grown) else Grown(_plain(model), (), _count(model))
     check_source(grown.network)
     check_plan(plan)
+    if fit not in (True, False, "outputs", "weights"):
+        raise UserError(f"fit is True, False, 'outputs' or 'weights', got {fit!r}")
     fitting = Fitting(grown.network)
     for share in plan:
         fitting.check(share)
@@ -84,11 +88,12 @@ def convert(
     try:
         torch.manual_seed(seed)
         with Progress(progress) as bar, torch.no_grad():
-            conversion = Conversion(source, plan, grown.added, batches, measured, seed, bar)
+            given = grown.added, batches, measured, seed, bar, fit == "weights"
+            conversion = Conversion(source, plan, *given)
             conversion.observe()
             conversion.share()
             conversion.match(match)
-            conversion.fit(fit)
+            conversion.fit(bool(fit))
             conversion.follow(norms)
             conversion.refine(refine)
     finally:
@@ -113,7 +118,7 @@ def convert(
 def _check_images(source: nn.Module, batches: Batches | None, measured: Batches | None) -> None:
     for given in (batches, measured):
         if given is not None:
-            run_first(source, given.first())
+            run_first(source, given.first)
     if batches is not None and batches.expected < FEWEST:
         raise UserError(
             f"images holds {batches.expected} image{'s' if batches.expected != 1 else ''}, which "

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 SMALLEST_GATE = 1e-2  # relative to the largest: a gate is a sigmoid, and never zero
+ROUNDS, WIDTHS = 20, 12_000  # at most so many rounds, and so many numbers of a patch in all of them
 STEPS = 8  # of conjugate gradients for P in each round
 
 
@@ -121,14 +122,18 @@ class Member:
 
 
 def fit_together(
-    members: list[Member], move_parent: bool = True, rounds: int = 20, tolerance: float = 1e-4
+    members: list[Member],
+    move_parent: bool = True,
+    rounds: int | None = None,
+    tolerance: float = 1e-4,
 ) -> Tensor:
     """Fit a shared kernel and the factors of its users, in turn.
 
     Args:
         members: The parent first, whose factors stay one.
         move_parent: Whether the parent's kernel may change.
-        rounds: At most so many.
+        rounds: At most so many; None: as many as `ROUNDS` allows, fewer for wide layers, whose
+            rounds cost the square of their width and whose first ones gain most.
         tolerance: Ends when the error falls by less than this part of it in a round.
 
     Returns:
@@ -137,6 +142,9 @@ def fit_together(
     parent, children = members[0].kernel.clone(), members[1:]
     if not bool(members[0].weight.any()):  # a kernel that nobody misses: begin with a child's
         parent = children[0].kernel.clone()
+    if rounds is None:
+        full = members[0].moments.ndim == 3
+        rounds = max(3, min(ROUNDS, WIDTHS // parent.shape[2])) if full else ROUNDS
     before = float("inf")
     for _ in range(rounds):
         for child in children:

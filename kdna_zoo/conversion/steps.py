@@ -41,6 +41,7 @@ class Conversion:
         measured: Labelled images to measure by, if there are any.
         seed: Of choices at random.
         bar: Says what is going on.
+        by_weights: Whether to match and fit by the weights alone, for all that the images show.
     """
 
     def __init__(
@@ -52,13 +53,15 @@ class Conversion:
         measured: Batches | None,
         seed: int,
         bar: Progress,
+        by_weights: bool = False,
     ) -> None:
+        self._by_weights = by_weights or batches is None
         self.source, self.plan, self.added = source, plan, added
         self._batches, self._measured, self._seed, self._bar = batches, measured, seed, bar
         self.model = source
         self.steps: list[StepReport] = []
         self.images, self.evaluated = 0, None if measured is None else 0
-        self._sample = batches.first() if batches else sample_for(source)
+        self._sample = batches.first if batches else sample_for(source)
         self._structure = find_structure(source, self._sample)
         self._paths = list(dict.fromkeys(p for s in plan for p in (s.parent, s.child)))
         self._errors: dict[str, dict[str, float]] = {path: {} for path in self._paths}
@@ -76,7 +79,8 @@ class Conversion:
             )
             self.images = self._observed.images
             self._probe = next(iter(self._batches))
-        self._seen = see(self._layers(), self._structure, self._observed, self.source, self.added)
+        shown = None if self._by_weights else self._observed
+        self._seen = see(self._layers(), self._structure, shown, self.source, self.added)
         self._done("source", f"{self.images:,} images" if self.images else "no images", began)
 
     def share(self) -> None:
@@ -125,7 +129,7 @@ class Conversion:
         self._make(fitted=wanted)
         if not wanted:
             return self._left_out("fit", "not asked for")
-        by = "to the outputs on the images" if self._observed else "to the weights alone"
+        by = "to the weights alone" if self._by_weights else "to the outputs on the images"
         self._done("fit", by, began)
         return None
 

@@ -135,7 +135,7 @@ def _prices(
 ) -> dict[tuple[str, str], float]:
     """Return what is left of each pair of layers, child and parent, after a fit."""
     batches = None if images is None else Batches(images, model)
-    sample = batches.first() if batches else sample_for(model)
+    sample = batches.first if batches else sample_for(model)
     run_first(model, sample)
     structure = find_structure(model, sample)
     layers: Any = {path: model.get_submodule(path) for group in groups for path in group}

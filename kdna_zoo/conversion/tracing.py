@@ -188,10 +188,11 @@ class _Walk(fx.Interpreter):
         for i in node.all_input_nodes:
             given = self.env[i]
             if isinstance(given, Tensor) and given.is_floating_point():
-                given = torch.randn(given.shape, generator=self._random, dtype=given.dtype)
+                drawn = torch.randn(given.shape, generator=self._random)
+                given = drawn.to(given.device, given.dtype)
             plain[i] = moved[i] = given
             if i in self._of:
-                moved[i] = given.index_select(self._of[i][0], order)
+                moved[i] = given.index_select(self._of[i][0], order.to(given.device))
         touches: list[Touch] = []
         state: dict[str, Tensor] = {}
         if node.op == "call_module":
@@ -207,7 +208,8 @@ class _Walk(fx.Interpreter):
         if not (isinstance(first, Tensor) and first.shape == second.shape):
             return None
         for dim, length in enumerate(first.shape):
-            if length == size and _equal(first.index_select(dim, order), second):
+            place = order.to(first.device)
+            if length == size and _equal(first.index_select(dim, place), second):
                 return dim, touches
         return (None, touches) if _equal(first, second) else None
 
@@ -234,7 +236,7 @@ def _vectors(module: nn.Module, size: int) -> tuple[dict[str, Tensor], bool]:
 
 
 def _moved(tensor: Tensor, order: Tensor, size: int) -> Tensor:
-    return tensor.index_select(tensor.shape.index(size), order)
+    return tensor.index_select(tensor.shape.index(size), order.to(tensor.device))
 
 
 def _tensors(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from kdna_zoo import Share, SharingPlan, audit, convert
 from kdna_zoo.conversion import ConversionReport
+from kdna_zoo.errors import UserError
 from kdna_zoo.layers import ChannelAttention, ChildConv2d
 from kdna_zoo.sharing import ablate
 from tests.conversion.conftest import Batches
@@ -106,6 +108,24 @@ def test_without_images_the_weights_are_fitted(trained: nn.Module, held_out: Bat
     assert steps["norms"] == (False, "needs images")
     assert steps["refine"] == (False, "needs images")
     assert steps["fit"] == (True, "to the weights alone")
+
+
+def test_the_weights_alone_can_be_fitted_for_all_the_images(
+    trained: nn.Module, images: Batches, held_out: Batches
+) -> None:
+    fits: Any = ("weights", "outputs")
+    found = {
+        fit: report_of(convert(trained, PLAN, images, fit=fit, refine=0, progress=False))
+        for fit in fits
+    }
+    errors: dict[str, Any] = {}
+    for fit, report in found.items():
+        step = report.step("norms")
+        errors[fit] = step and step.error
+    assert errors["outputs"] < errors["weights"]
+    wrong: Any = "best"
+    with pytest.raises(UserError, match="fit is True, False, 'outputs' or 'weights', got 'best'"):
+        convert(trained, PLAN, fit=wrong)
 
 
 def test_each_step_can_be_left_out(trained: nn.Module, images: Batches) -> None:
