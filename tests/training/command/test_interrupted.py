@@ -72,7 +72,7 @@ def test_ctrl_c_saves_and_the_run_goes_on(
     load = "--data.num_workers=2"
     assert run(arguments(tmp_path / "whole", load)) == 0
     line = arguments(tmp_path / "cut", load, *signalled(2, signal.SIGINT))
-    line = [part.replace("killed.SignalAt", "test_faults.TerminateAll") for part in line]
+    line = [part.replace("killed.SignalAt", "resume.test_faults.TerminateAll") for part in line]
     assert run(line) == 130
     last = checkpoints(tmp_path / "cut") / "last.ckpt"
     said = last_line(capfd)
